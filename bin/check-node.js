@@ -1,0 +1,15 @@
+// Plain JavaScript that any Node can parse: says what is missing when the Node that `npm ci` should bring is not there.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+
+if (major < 22 || (major === 22 && minor < 19)) {
+  console.error(
+    [
+      `stepgate needs Node 22.19 or newer and this is Node ${process.versions.node}.`,
+      'In a clone, "npm ci" installs Node 24 under node_modules by the install script of the package "node".',
+      'It was not run (--ignore-scripts, or a policy against install scripts). To mend it:',
+      '  npm rebuild node --ignore-scripts=false',
+      'and start commands through npm: "npm run demo", "npm test", "npx stepgate ...".',
+    ].join('\n'),
+  );
+  process.exit(1);
+}

@@ -1,0 +1,96 @@
+// The nouns, one word per concept, and their branded ids. No behaviour beyond `assertNever` and the brand's one door.
+// Everything imports this file; this file imports nothing.
+
+declare const brand: unique symbol;
+type Brand<T, Name extends string> = T & { readonly [brand]: Name };
+
+/** A lineage of checkpoints: `my-model`. */
+export type ModelName = Brand<string, 'ModelName'>;
+/** What callers see of one checkpoint: `my-model@5`, or an exactly registered name. Unique among live checkpoints. */
+export type CheckpointName = Brand<string, 'CheckpointName'>;
+/** A base model's served name, as the engine lists it. */
+export type BaseName = Brand<string, 'BaseName'>;
+/** One engine server. */
+export type BackendName = Brand<string, 'BackendName'>;
+/** The immutable name that engines are told: never used for two different weights (`my-model@5`, `my-model@5-1a2b3c4d`). */
+export type AdapterId = Brand<string, 'AdapterId'>;
+/** UUID of one revision of one checkpoint. */
+export type CheckpointId = Brand<string, 'CheckpointId'>;
+/** SHA-256 of an adapter's files, 64 hex digits. */
+export type Digest = Brand<string, 'Digest'>;
+/** One waiting or running request. */
+export type TicketId = Brand<number, 'TicketId'>;
+
+/** The only place where a plain value becomes a branded one; call it where the value was checked. */
+export const as = <B extends Brand<string | number, string>>(value: B extends number ? number : string): B =>
+  value as B;
+
+/** LoRA weights in the gateway's store, ready to be named to an engine. */
+export interface Adapter {
+  readonly id: AdapterId;
+  /** Absolute directory inside the store, holding adapter_config.json and *.safetensors. */
+  readonly path: string;
+  readonly digest: Digest;
+  readonly bytes: number;
+  readonly rank: number;
+}
+
+export type CheckpointState =
+  | { readonly kind: 'servable' }
+  /** Known, but no engine would serve it, or it would serve it wrongly; `reasons` are sentences for people. */
+  | { readonly kind: 'unservable'; readonly reasons: readonly string[] }
+  | { readonly kind: 'deleted'; readonly atMs: number };
+
+/** One step of one model: the row that the registry keeps. `step` is undefined for an exactly registered name. */
+export interface Checkpoint {
+  readonly id: CheckpointId;
+  readonly name: CheckpointName;
+  readonly model: ModelName;
+  readonly step: number | undefined;
+  /** 1 for the first weights of this name, 2 after it was written again, ... */
+  readonly revision: number;
+  /** Undefined when unservable files were never taken into the store. */
+  readonly adapter: Adapter | undefined;
+  /** The base it needs; undefined means the fleet's only base. */
+  readonly base: BaseName | undefined;
+  /** Where the files came from (a trainer's directory), for people and for rescans. */
+  readonly source: string;
+  /** Unix time, ms. */
+  readonly createdAtMs: number;
+  readonly state: CheckpointState;
+}
+
+/** A base model as an engine serves it. */
+export interface BaseModel {
+  readonly name: BaseName;
+  /** Tokens; undefined where the engine does not say. */
+  readonly maxModelLen: number | undefined;
+}
+
+/** How `latest` moves: when a backend is warm, as soon as it is registered, or never (a bare name is an error). */
+export type LatestPolicy = 'ready' | 'published' | 'error';
+
+/** Why a placement was decided; the shell counts it and tells the caller in `x-stepgate-why`. */
+export type Why =
+  /** The request is for a base: no adapter needed. */
+  | 'base'
+  /** A backend holds the adapter. */
+  | 'resident'
+  /** It was loaded into a free slot. */
+  | 'room'
+  /** It was loaded in place of the least recently used idle adapter. */
+  | 'evict'
+  /** It was loaded in place of one that was drained, because a request had waited its bound. */
+  | 'drain'
+  /** It was loaded again because the engine had forgotten it. */
+  | 'reload'
+  /** Loaded ahead of requests, because it is the newest checkpoint. */
+  | 'publish'
+  /** Unloaded because its checkpoint was deleted or replaced. */
+  | 'retired'
+  /** Unloaded because the engine listed more adapters than it has slots for. */
+  | 'surplus';
+
+export function assertNever(value: never): never {
+  throw new Error(`unreachable: ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,183 @@
+// The catalogue of errors: callers choose a code, never a status. docs/errors.md lists the same rows (a test holds them together).
+// `source` says who has to act; `retry` says whether the gateway itself may try again before the first byte.
+
+export interface ErrorSpec {
+  readonly status: number;
+  /** OpenAI's `error.type`. */
+  readonly type: 'invalid_request_error' | 'not_found_error' | 'permission_error' | 'rate_limit_error' | 'server_error';
+  readonly source: 'client' | 'gateway' | 'backend';
+  readonly retry: 'never' | 'beforeFirstByte';
+  /** One line for docs/errors.md: what it means and what to do. */
+  readonly about: string;
+}
+
+const spec = (
+  status: number,
+  type: ErrorSpec['type'],
+  source: ErrorSpec['source'],
+  retry: ErrorSpec['retry'],
+  about: string,
+) => ({ status, type, source, retry, about }) as const;
+
+export const ERRORS = {
+  invalid_json: spec(400, 'invalid_request_error', 'client', 'never', 'The body is not JSON. Send one JSON object.'),
+  invalid_request: spec(
+    400,
+    'invalid_request_error',
+    'client',
+    'never',
+    'A field is missing or of the wrong kind; `param` names it.',
+  ),
+  model_required: spec(
+    400,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The body names no `model`. Ask for a step (`my-model@5`), a model or a base; `GET /v1/models` lists them.',
+  ),
+  name_ambiguous: spec(
+    400,
+    'invalid_request_error',
+    'client',
+    'never',
+    'A bare name of a model whose `latest` policy is `error`. Name the step.',
+  ),
+  path_not_allowed: spec(
+    403,
+    'permission_error',
+    'client',
+    'never',
+    'The path is outside the allowed roots. Add its directory to `roots` in the config, or copy the checkpoint there.',
+  ),
+  model_not_found: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'No such model or step. The message lists the nearest ones.',
+  ),
+  route_not_found: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'No such route. The gateway forwards an exact list of routes (`docs/api.md`).',
+  ),
+  method_not_allowed: spec(
+    405,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The route exists, but not with this method.',
+  ),
+  conflict: spec(
+    409,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The name is taken by something else, such as a base model.',
+  ),
+  checkpoint_deleted: spec(
+    410,
+    'not_found_error',
+    'client',
+    'never',
+    'The step existed and was deleted. Its name is not used again unless it is registered again.',
+  ),
+  body_too_large: spec(413, 'invalid_request_error', 'client', 'never', 'The body is over `limits.bodyBytesMax`.'),
+  unsupported_media_type: spec(
+    415,
+    'invalid_request_error',
+    'client',
+    'never',
+    'Send `content-type: application/json`.',
+  ),
+  checkpoint_not_servable: spec(
+    422,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The checkpoint is known, but no engine would serve it (rightly); the message says why.',
+  ),
+  checkpoint_invalid: spec(
+    422,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The directory is no complete adapter checkpoint; the message says what is missing.',
+  ),
+  no_capacity: spec(
+    429,
+    'rate_limit_error',
+    'gateway',
+    'never',
+    'Every slot is busy and the queue is full, or the request waited its bound. Retry after `Retry-After` seconds.',
+  ),
+  headers_too_large: spec(431, 'invalid_request_error', 'client', 'never', "The request's headers are over the limit."),
+  client_closed: spec(
+    499,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The caller left before the answer; seen in logs and metrics only.',
+  ),
+  internal_error: spec(500, 'server_error', 'gateway', 'never', 'A bug in the gateway. The log holds the request id.'),
+  backend_error: spec(
+    502,
+    'server_error',
+    'backend',
+    'beforeFirstByte',
+    'The engine failed, or broke its protocol, before or while it answered.',
+  ),
+  backend_unavailable: spec(
+    503,
+    'server_error',
+    'backend',
+    'beforeFirstByte',
+    'No engine that could serve this is up. Retry after `Retry-After` seconds; `GET /ready` says which are down and why.',
+  ),
+  shutting_down: spec(
+    503,
+    'server_error',
+    'gateway',
+    'never',
+    'The gateway is stopping. Retry after `Retry-After` seconds.',
+  ),
+  deadline_exceeded: spec(
+    504,
+    'server_error',
+    'backend',
+    'never',
+    'The engine did not answer in time (`deadlines` in the config).',
+  ),
+  storage_full: spec(
+    507,
+    'server_error',
+    'gateway',
+    'never',
+    'The disk under `data` is full. Nothing was registered; free space and try again.',
+  ),
+} satisfies Record<string, ErrorSpec>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error of the catalogue on its way to a caller. `message` is for people and says what to do. */
+export class StepgateError extends Error {
+  override readonly name = 'StepgateError';
+  readonly code: ErrorCode;
+  /** The request's field at fault, as in OpenAI's `error.param`. */
+  readonly param: string | undefined;
+  /** Seconds for the Retry-After header. */
+  readonly retryAfterS: number | undefined;
+
+  constructor(code: ErrorCode, message: string, more: { param?: string; retryAfterS?: number; cause?: unknown } = {}) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    this.code = code;
+    this.param = more.param;
+    this.retryAfterS = more.retryAfterS;
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+}

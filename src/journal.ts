@@ -1,0 +1,55 @@
+// What the gateway tells people as it happens: one line in the log, one event on GET /admin/v1/events, one line of the demo.
+// Types and a bounded fan-out; nothing here decides anything.
+import type { AdapterId, BackendName, CheckpointName, ModelName, Why } from './domain.ts';
+
+export type Happening =
+  | { readonly type: 'backend'; readonly backend: BackendName; readonly state: 'up' | 'down'; readonly about: string }
+  | {
+      readonly type: 'registered';
+      readonly checkpoint: CheckpointName;
+      readonly revision: number;
+      readonly source: string;
+    }
+  | { readonly type: 'unservable'; readonly checkpoint: CheckpointName; readonly reasons: readonly string[] }
+  | { readonly type: 'deleted'; readonly checkpoint: CheckpointName }
+  | { readonly type: 'promoted'; readonly model: ModelName; readonly checkpoint: CheckpointName }
+  | { readonly type: 'load' | 'unload'; readonly backend: BackendName; readonly adapter: AdapterId; readonly why: Why }
+  | {
+      readonly type: 'loaded' | 'unloaded';
+      readonly backend: BackendName;
+      readonly adapter: AdapterId;
+      readonly tookMs: number;
+    }
+  | { readonly type: 'loadFailed'; readonly backend: BackendName; readonly adapter: AdapterId; readonly about: string }
+  | {
+      readonly type: 'answered';
+      /** What the caller asked for and what it got: `my-model` -> `my-model@40`. */
+      readonly asked: string;
+      readonly model: string;
+      readonly backend: BackendName | undefined;
+      readonly why: Why | undefined;
+      readonly status: number;
+      readonly waitedMs: number;
+      readonly tookMs: number;
+    };
+
+export type Listener = (happening: Happening) => void;
+
+/** Fan-out to whoever listens now; nobody listening costs a size check. A listener must not throw or block. */
+export class Journal {
+  readonly #listeners = new Set<Listener>();
+
+  get heard(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  tell(happening: Happening): void {
+    for (const listener of this.#listeners) listener(happening);
+  }
+
+  /** Returns the way to stop listening. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
