@@ -1,0 +1,62 @@
+// The router's one entrance: everything that can happen, as data. Times are monotonic milliseconds and come as `now` beside the event.
+import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, TicketId } from '../domain.ts';
+
+/** What a request needs: a base alone, or an adapter on that base. */
+export type Target =
+  | { readonly kind: 'base'; readonly base: BaseName }
+  | { readonly kind: 'adapter'; readonly adapter: AdapterId; readonly base: BaseName };
+
+export type RouterEvent =
+  /** A request wants an answer. Its ticket ends exactly once: by `ended`, `cancelled`, or the effect `reject`. */
+  | { readonly type: 'arrived'; readonly ticket: TicketId; readonly target: Target }
+  /** Its caller left, waiting or running. */
+  | { readonly type: 'cancelled'; readonly ticket: TicketId }
+  /** A dispatched request is over. `missing`: the engine answered 404 for an adapter it should hold, nothing reached the
+   *  caller; `refused`: the connection failed and nothing was sent. Those two may be dispatched once more. */
+  | { readonly type: 'ended'; readonly ticket: TicketId; readonly outcome: 'done' | 'missing' | 'refused' }
+  | { readonly type: 'loaded'; readonly backend: BackendName; readonly adapter: AdapterId }
+  /** `fault` says whose: the adapter's (no use trying again soon) or the backend's. The adapter is known not to be loaded. */
+  | {
+      readonly type: 'loadFailed';
+      readonly backend: BackendName;
+      readonly adapter: AdapterId;
+      readonly fault: 'adapter' | 'backend';
+      readonly message: string;
+    }
+  | { readonly type: 'unloaded'; readonly backend: BackendName; readonly adapter: AdapterId }
+  /** The adapter is known to be loaded still. */
+  | { readonly type: 'unloadFailed'; readonly backend: BackendName; readonly adapter: AdapterId }
+  /** An engine answers. `adapters` are those of ours that it lists, under the right root. */
+  | {
+      readonly type: 'backendUp';
+      readonly backend: BackendName;
+      readonly bases: readonly BaseName[];
+      /** Distinct adapters that it can run at once (vLLM's max_loras). */
+      readonly slots: number;
+      readonly adapters: readonly AdapterId[];
+    }
+  /** An engine is gone, or came back as another process: it holds nothing any more. */
+  | { readonly type: 'backendDown'; readonly backend: BackendName }
+  /** True residency, as listed by the engine in answer to a question put at `askedAt`. */
+  | {
+      readonly type: 'observed';
+      readonly backend: BackendName;
+      readonly askedAt: number;
+      readonly slots: number;
+      readonly adapters: readonly AdapterId[];
+    }
+  /** A newer checkpoint of a model whose `latest` moves when it is warm: load it, then `promote`. Replaces an earlier one that still waits. */
+  | {
+      readonly type: 'published';
+      readonly model: ModelName;
+      readonly checkpoint: CheckpointId;
+      readonly adapter: AdapterId;
+      readonly base: BaseName;
+    }
+  /** Its checkpoint was deleted or replaced: unload wherever it is, once its last request has ended. */
+  | { readonly type: 'retired'; readonly adapter: AdapterId }
+  /** Never evict it until `unpinned`. */
+  | { readonly type: 'pinned'; readonly adapter: AdapterId }
+  | { readonly type: 'unpinned'; readonly adapter: AdapterId }
+  /** Asked for by `wakeAt`. */
+  | { readonly type: 'tick' };

@@ -1,0 +1,251 @@
+// Who waits for what: one line per adapter, served in the order in which they formed; the place where loads, evictions and drains are asked for.
+// The bound: a line that has waited `drainAfterMs` gets a slot drained for it, and one more after each further `drainAfterMs`.
+import type { AdapterId, BaseName, CheckpointId, ModelName } from '../domain.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { Effect } from './effects.ts';
+import type { Target } from './events.ts';
+import type { Policy } from './policy.ts';
+import type { RouterOptions } from './router.ts';
+import type { Slots } from './slots.ts';
+import type { BackendState, Failure, Line, RouterState, Ticket } from './state.ts';
+import { drainsFor, failureOf, isLoadingAnywhere, isReady, isUnloading, serves, waitingSince } from './state.ts';
+
+type AdapterTarget = Extract<Target, { kind: 'adapter' }>;
+
+interface Parts {
+  readonly state: RouterState;
+  readonly slots: Slots;
+  readonly policy: Policy;
+  readonly options: RouterOptions;
+  readonly emit: (effect: Effect) => void;
+}
+
+export class Lines {
+  readonly #state: RouterState;
+  readonly #slots: Slots;
+  readonly #policy: Policy;
+  readonly #options: RouterOptions;
+  readonly #emit: (effect: Effect) => void;
+
+  constructor({ state, slots, policy, options, emit }: Parts) {
+    this.#state = state;
+    this.#slots = slots;
+    this.#policy = policy;
+    this.#options = options;
+    this.#emit = emit;
+  }
+
+  /** Joining changes nobody else's chances: only this line is looked at. */
+  join(ticket: Ticket, target: AdapterTarget, now: number): void {
+    const line = this.#line(target, now);
+    line.tickets.push(ticket);
+    this.#state.waiting++;
+    if (line.tickets.length === 1) this.#serveLine(line, now);
+  }
+
+  /** For a request that was dispatched once already: it has waited longest. */
+  joinFront(ticket: Ticket, target: AdapterTarget, now: number): void {
+    this.#line(target, now).tickets.unshift(ticket);
+    this.#state.waiting++;
+  }
+
+  #line({ adapter, base }: { adapter: AdapterId; base: BaseName }, now: number): Line {
+    const line = this.#state.lines.get(adapter) ?? { adapter, base, since: now, tickets: [], publish: undefined };
+    this.#state.lines.set(adapter, line);
+    return line;
+  }
+
+  /** The caller left: nothing is loaded for it from now on. */
+  leave(ticket: Ticket, now: number): void {
+    if (ticket.target.kind !== 'adapter') return;
+    const line = this.#state.lines.get(ticket.target.adapter);
+    const at = line?.tickets.indexOf(ticket) ?? -1;
+    if (line === undefined || at < 0) return;
+    line.tickets.splice(at, 1);
+    this.#state.waiting--;
+    this.#closeIfEmpty(line, now);
+  }
+
+  #closeIfEmpty(line: Line, now: number): void {
+    if (line.tickets.length > 0 || line.publish !== undefined) return;
+    this.#state.lines.delete(line.adapter);
+    this.undrain(line.adapter, now);
+    this.#slots.dismissRetired(line.adapter, now);
+  }
+
+  publish(
+    wanted: { adapter: AdapterId; base: BaseName; model: ModelName; checkpoint: CheckpointId },
+    now: number,
+  ): void {
+    this.#line(wanted, now).publish = { model: wanted.model, checkpoint: wanted.checkpoint };
+  }
+
+  /** A newer checkpoint of the model is coming: the older one need not become warm any more. */
+  supersede(model: ModelName): void {
+    for (const line of this.#state.lines.values()) if (line.publish?.model === model) this.unpublish(line.adapter);
+  }
+
+  unpublish(adapter: AdapterId): void {
+    const line = this.#state.lines.get(adapter);
+    if (line?.publish === undefined) return;
+    line.publish = undefined;
+    if (line.tickets.length === 0) this.#state.lines.delete(adapter);
+  }
+
+  /** Everyone in the adapter's line runs, if some backend is ready for it. */
+  flush(adapter: AdapterId, now: number): void {
+    const line = this.#state.lines.get(adapter);
+    if (line === undefined) return;
+    const holders = this.#candidates(line, (backend) => isReady(backend.held.get(adapter)));
+    if (holders.length === 0) return;
+    this.#state.lines.delete(adapter);
+    this.#state.waiting -= line.tickets.length;
+    if (line.publish !== undefined) this.#emit({ type: 'promote', ...line.publish });
+    for (const ticket of line.tickets) {
+      const backend = this.#policy.route(holders);
+      const why = backend.held.get(adapter)?.residency.why ?? 'resident';
+      this.#emit(this.#slots.lease(ticket, backend, why, now));
+    }
+  }
+
+  #candidates(line: Line, may: (backend: BackendState) => boolean): BackendState[] {
+    const candidates = [];
+    for (const backend of this.#state.backends.values())
+      if (serves(backend, line.base) && may(backend)) candidates.push(backend);
+    return candidates;
+  }
+
+  /** Gives each line, in order, the slot it can have now. */
+  serve(now: number): void {
+    for (const line of [...this.#state.lines.values()]) this.#serveLine(line, now);
+  }
+
+  #serveLine(line: Line, now: number): void {
+    this.flush(line.adapter, now);
+    if (this.#state.lines.get(line.adapter) !== line || isLoadingAnywhere(this.#state, line.adapter)) return;
+    this.#place(line, now);
+  }
+
+  /** 1. A free slot: load. 2. One is being emptied for it: wait. 3. An idle adapter: unload it. 4. Waited its bound: drain one. */
+  #place(line: Line, now: number): void {
+    const { adapter } = line;
+    const candidates = this.#candidates(
+      line,
+      (backend) => !backend.held.has(adapter) && failureOf(this.#state, backend.name, adapter, now) === undefined,
+    );
+    const home = this.#policy.home(this.#state, candidates);
+    if (home !== undefined && home.victim === undefined) {
+      this.#slots.load(home.backend, adapter, { ahead: line.tickets.length === 0, now });
+      return this.undrain(adapter, now); // 1
+    }
+    const promised = drainsFor(this.#state, adapter);
+    if (promised.some(({ held }) => isUnloading(held))) return; // 2
+    if (home?.victim !== undefined) {
+      return this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now }); // 3
+    }
+    if (now < this.#drainDueAt(line, promised.length)) return;
+    const drained = this.#policy.drain(this.#state, candidates);
+    if (drained?.victim === undefined) return;
+    this.#slots.drain(drained.backend, drained.victim, { why: 'drain', heir: adapter, now }); // 4
+  }
+
+  #drainDueAt(line: Line, promised: number): number {
+    return waitingSince(line) + this.#options.drainAfterMs * (promised + 1);
+  }
+
+  /** Slots that were being emptied for this adapter and need not be any more serve again. */
+  undrain(adapter: AdapterId, now: number): void {
+    for (const { held } of drainsFor(this.#state, adapter)) {
+      if (isUnloading(held)) continue;
+      held.residency = { state: 'ready', since: now, why: 'resident' };
+      this.flush(held.adapter, now);
+    }
+  }
+
+  /** When something changes by the passing of time alone: a drain falls due, a wait ends, a failed load may be tried again. */
+  nextDeadline(now: number): number | undefined {
+    let next: number | undefined;
+    const consider = (at: number) => {
+      if (at > now && (next === undefined || at < next)) next = at;
+    };
+    for (const line of this.#state.lines.values()) {
+      consider(this.#drainDueAt(line, drainsFor(this.#state, line.adapter).length));
+      if (line.tickets[0] !== undefined) consider(line.tickets[0].arrivedAt + this.#options.waitMsMax);
+      for (const failures of this.#state.failures.values()) consider(failures.get(line.adapter)?.until ?? now);
+    }
+    return next;
+  }
+
+  /** Ends the wait of those who have waited their bound, and forgets failures that have served their time. */
+  expire(now: number): void {
+    for (const line of [...this.#state.lines.values()]) {
+      for (const ticket of [...line.tickets]) {
+        if (now - ticket.arrivedAt < this.#options.waitMsMax) continue;
+        const waited = Math.round((now - ticket.arrivedAt) / 1000);
+        this.#rejectWaiting(line, ticket, {
+          code: 'no_capacity',
+          message: `no slot came free for ${line.adapter} in ${waited} s; all are busy`,
+        });
+      }
+      this.#closeIfEmpty(line, now);
+    }
+    for (const failures of this.#state.failures.values()) {
+      for (const [adapter, failure] of failures) if (failure.until <= now) failures.delete(adapter);
+    }
+  }
+
+  #rejectWaiting(line: Line, ticket: Ticket, { code, message }: { code: ErrorCode; message: string }): void {
+    line.tickets.splice(line.tickets.indexOf(ticket), 1);
+    this.#state.waiting--;
+    this.reject(ticket, code, message);
+  }
+
+  reject(ticket: Ticket, code: ErrorCode, message: string): void {
+    this.#state.tickets.delete(ticket.id);
+    this.#emit({ type: 'reject', ticket: ticket.id, code, message });
+  }
+
+  rejectFull(ticket: Ticket): void {
+    this.reject(
+      ticket,
+      'no_capacity',
+      `${this.#state.waiting} requests are waiting for a slot already (limits.queueMax)`,
+    );
+  }
+
+  rejectFailed(ticket: Ticket, failure: Failure): void {
+    this.reject(ticket, failure.fault === 'adapter' ? 'checkpoint_not_servable' : 'backend_error', failure.message);
+  }
+
+  /** Rejects a whole line when every backend that could load its adapter failed to; a line waits on while one is left. */
+  giveUpIfHopeless(adapter: AdapterId, now: number): void {
+    const line = this.#state.lines.get(adapter);
+    if (line === undefined) return;
+    const failures = this.#candidates(line, () => true).map((backend) =>
+      failureOf(this.#state, backend.name, adapter, now),
+    );
+    const [failure] = failures;
+    if (failure === undefined || failures.includes(undefined)) return;
+    line.publish = undefined;
+    for (const ticket of [...line.tickets]) {
+      line.tickets.shift();
+      this.#state.waiting--;
+      this.rejectFailed(ticket, failure);
+    }
+    this.#closeIfEmpty(line, now);
+  }
+
+  /** Nobody is left who serves their base. A publication alone goes on waiting for an engine. */
+  rejectStranded(now: number): void {
+    for (const line of [...this.#state.lines.values()]) {
+      if (this.#candidates(line, () => true).length > 0) {
+        this.giveUpIfHopeless(line.adapter, now);
+        continue;
+      }
+      const message = `the last engine that serves the base "${line.base}" went down; GET /ready says why`;
+      for (const ticket of [...line.tickets])
+        this.#rejectWaiting(line, ticket, { code: 'backend_unavailable', message });
+      this.#closeIfEmpty(line, now);
+    }
+  }
+}

@@ -1,0 +1,226 @@
+// The one owner of the router's state: an event in, effects out, deterministic. It never awaits, logs, measures or asks the time.
+// What happens to slots is in slots.ts, who waits is in lines.ts, which backend is preferred is in policy.ts.
+import type { AdapterId, BackendName, TicketId } from '../domain.ts';
+import { assertNever } from '../domain.ts';
+import type { Effect } from './effects.ts';
+import type { RouterEvent, Target } from './events.ts';
+import { Lines } from './lines.ts';
+import type { Policy } from './policy.ts';
+import { leastLoadedLru } from './policy.ts';
+import { Slots } from './slots.ts';
+import type { BackendState, Held, RouterState, Ticket } from './state.ts';
+import { emptyState, failureOf, isReady, serves } from './state.ts';
+
+export interface RouterOptions {
+  /** A request that waited this long gets a slot drained for it, ms. */
+  readonly drainAfterMs: number;
+  /** No request waits longer than this, ms. */
+  readonly waitMsMax: number;
+  /** Waiting requests, over all adapters. */
+  readonly queueMax: number;
+  /** How long a load that an adapter spoilt is not tried again, ms; a tenth of it when the backend was at fault. */
+  readonly failureMemoryMs: number;
+  readonly policy?: Policy;
+}
+
+type Event<T extends RouterEvent['type']> = Extract<RouterEvent, { type: T }>;
+
+export class Router {
+  readonly state: RouterState = emptyState();
+  readonly #options: RouterOptions;
+  readonly #policy: Policy;
+  readonly #slots: Slots;
+  readonly #lines: Lines;
+  #effects: Effect[] = [];
+  #wakeAt: number | undefined;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+    this.#policy = options.policy ?? leastLoadedLru;
+    const emit = (effect: Effect) => this.#effects.push(effect);
+    this.#slots = new Slots(this.state, emit);
+    this.#lines = new Lines({ state: this.state, slots: this.#slots, policy: this.#policy, options, emit });
+  }
+
+  /**
+   * Takes one event at monotonic time `now` (ms, never decreasing) and returns what to do, in order.
+   * Each call is atomic; an event about something that is no longer so is ignored.
+   */
+  step(event: RouterEvent, now: number): Effect[] {
+    this.#effects = [];
+    this.#apply(event, now);
+    if (this.state.lines.size > 0) {
+      if (event.type !== 'arrived') this.#lines.serve(now);
+      this.#wake(this.#lines.nextDeadline(now));
+    }
+    return this.#effects;
+  }
+
+  #apply(event: RouterEvent, now: number): void {
+    switch (event.type) {
+      case 'arrived':
+        return this.#arrived(event, now);
+      case 'cancelled':
+        return this.#cancelled(event.ticket, now);
+      case 'ended':
+        return this.#ended(event, now);
+      case 'loaded':
+        return this.#loaded(event, now);
+      case 'loadFailed':
+        return this.#loadFailed(event, now);
+      case 'unloaded':
+        return this.#slots.unloaded(event.backend, event.adapter, now);
+      case 'unloadFailed':
+        return this.#slots.unloadFailed(event.backend, event.adapter, now);
+      case 'backendUp':
+        return this.#backendUp(event, now);
+      case 'backendDown':
+        return this.#backendDown(event.backend, now);
+      case 'observed':
+        return this.#slots.observe(event, now);
+      case 'published':
+        return this.#published(event, now);
+      case 'retired':
+        this.state.retired.add(event.adapter);
+        this.#lines.unpublish(event.adapter);
+        return this.#slots.dismissRetired(event.adapter, now);
+      case 'pinned':
+        this.state.pinned.add(event.adapter);
+        return;
+      case 'unpinned':
+        this.state.pinned.delete(event.adapter);
+        return;
+      case 'tick':
+        this.#wakeAt = undefined;
+        return this.#lines.expire(now);
+      default:
+        return assertNever(event);
+    }
+  }
+
+  /**
+   * 1. No backend with this base is up: refuse. 2. A base needs no slot: the least loaded backend. 3. Holders: one of them, in this same
+   * step. 4. Every backend has failed to load it lately: refuse with what it said. 5. The queue is full: refuse. 6. Wait in its line.
+   */
+  #arrived({ ticket: id, target }: Event<'arrived'>, now: number): void {
+    const able = this.#able(target);
+    const ticket: Ticket = { id, target, arrivedAt: now, attempts: 0, place: { kind: 'waiting' } };
+    if (able.length === 0) return this.#refuse(id, 'backend_unavailable', unavailable(target)); // 1
+    this.state.tickets.set(id, ticket);
+    if (target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able), now); // 2
+    if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
+    const holders = able.filter((backend) => isReady(backend.held.get(target.adapter)));
+    if (holders.length > 0) return this.#dispatch(ticket, this.#policy.route(holders), now); // 3
+    const failures = able.map((backend) => failureOf(this.state, backend.name, target.adapter, now));
+    const [failure] = failures;
+    if (failure !== undefined && !failures.includes(undefined)) return this.#lines.rejectFailed(ticket, failure); // 4
+    if (this.state.waiting >= this.#options.queueMax) return this.#lines.rejectFull(ticket); // 5
+    this.#lines.join(ticket, target, now); // 6
+  }
+
+  #able(target: Target): BackendState[] {
+    const able = [];
+    for (const backend of this.state.backends.values()) if (serves(backend, target.base)) able.push(backend);
+    return able;
+  }
+
+  #dispatch(ticket: Ticket, backend: BackendState, now: number): void {
+    const why = ticket.target.kind === 'base' ? 'base' : 'resident';
+    this.#effects.push(this.#slots.lease(ticket, backend, why, now));
+  }
+
+  #refuse(ticket: TicketId, code: 'backend_unavailable', message: string): void {
+    this.#effects.push({ type: 'reject', ticket, code, message });
+  }
+
+  #cancelled(id: TicketId, now: number): void {
+    const ticket = this.state.tickets.get(id);
+    if (ticket === undefined) return;
+    this.state.tickets.delete(id);
+    if (ticket.place.kind === 'waiting') this.#lines.leave(ticket, now);
+    else this.#slots.release(ticket, now);
+  }
+
+  /** `missing` and `refused` go back to the front of the line for one more attempt; the third dispatch does not exist. */
+  #ended({ ticket: id, outcome }: Event<'ended'>, now: number): void {
+    const ticket = this.state.tickets.get(id);
+    if (ticket === undefined || ticket.place.kind !== 'running') return;
+    const { backend, held } = ticket.place;
+    this.#slots.release(ticket, now);
+    if (outcome === 'done') return void this.state.tickets.delete(id);
+    if (outcome === 'missing' && held !== undefined) this.#slots.reload(backend, held, now);
+    if (ticket.attempts >= 2) {
+      const message =
+        outcome === 'missing'
+          ? `engine ${backend} keeps forgetting the adapter it was given; see its log`
+          : `the engines refuse connections (${backend} last)`;
+      return this.#lines.reject(ticket, outcome === 'missing' ? 'backend_error' : 'backend_unavailable', message);
+    }
+    this.#retry(ticket, now);
+  }
+
+  #retry(ticket: Ticket, now: number): void {
+    const able = this.#able(ticket.target);
+    if (able.length === 0) return this.#lines.reject(ticket, 'backend_unavailable', unavailable(ticket.target));
+    ticket.place = { kind: 'waiting' };
+    if (ticket.target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able), now);
+    this.#lines.joinFront(ticket, ticket.target, now);
+  }
+
+  #loaded({ backend, adapter }: Event<'loaded'>, now: number): void {
+    const held = this.#slots.loaded(backend, adapter, now);
+    if (held !== undefined) this.#welcome(held, now);
+  }
+
+  /** An adapter became ready somewhere: those who waited for it run, and `latest` may move. */
+  #welcome(held: Held, now: number): void {
+    this.#lines.flush(held.adapter, now);
+    this.#slots.dismissRetired(held.adapter, now);
+  }
+
+  #loadFailed({ backend, adapter, fault, message }: Event<'loadFailed'>, now: number): void {
+    const held = this.state.backends.get(backend)?.held.get(adapter);
+    if (held?.residency.state !== 'loading') return;
+    this.#slots.drop(backend, adapter, now);
+    const memoryMs = fault === 'adapter' ? this.#options.failureMemoryMs : this.#options.failureMemoryMs / 10;
+    this.#slots.remember(backend, adapter, { until: now + memoryMs, fault, message });
+    this.#lines.giveUpIfHopeless(adapter, now);
+  }
+
+  #backendUp({ backend: name, bases, slots, adapters }: Event<'backendUp'>, now: number): void {
+    const backend = this.#slots.up(name, bases, slots);
+    this.state.failures.delete(name);
+    for (const adapter of adapters) this.#slots.adopt(backend, adapter, now);
+    for (const adapter of adapters) this.#lines.flush(adapter, now);
+    this.#slots.trim(backend, now);
+  }
+
+  #backendDown(name: BackendName, now: number): void {
+    this.#slots.down(name, now);
+    this.#lines.rejectStranded(now);
+  }
+
+  #published({ model, checkpoint, adapter, base }: Event<'published'>, now: number): void {
+    this.#lines.supersede(model);
+    this.state.retired.delete(adapter);
+    const warm = [...this.state.backends.values()].some((backend) => backend.up && isReady(backend.held.get(adapter)));
+    if (warm) this.#effects.push({ type: 'promote', model, checkpoint });
+    else this.#lines.publish({ adapter, base, model, checkpoint }, now);
+  }
+
+  #wake(at: number | undefined): void {
+    if (at === undefined || at === this.#wakeAt) return;
+    this.#wakeAt = at;
+    this.#effects.push({ type: 'wakeAt', at });
+  }
+
+  /** Requests in flight on an adapter, over the fleet. */
+  leasesOf(adapter: AdapterId): number {
+    let leases = 0;
+    for (const backend of this.state.backends.values()) leases += backend.held.get(adapter)?.leases ?? 0;
+    return leases;
+  }
+}
+
+const unavailable = (target: Target): string =>
+  `no engine that serves the base "${target.base}" is up; GET /ready says which are down and why`;

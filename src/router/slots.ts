@@ -1,0 +1,223 @@
+// Slots and leases: how residency changes on each backend, `absent -> loading -> ready -> draining -> absent`.
+// Enforces the two laws of a slot: nothing is unloaded while a lease is open, and no load is asked for beyond the slots.
+import type { AdapterId, BackendName, BaseName, Why } from '../domain.ts';
+import type { Effect } from './effects.ts';
+import type { RouterEvent } from './events.ts';
+import type { BackendState, Failure, Held, RouterState, Ticket } from './state.ts';
+import { isIdle, isReady, isUnloading } from './state.ts';
+
+export class Slots {
+  readonly #state: RouterState;
+  readonly #emit: (effect: Effect) => void;
+
+  constructor(state: RouterState, emit: (effect: Effect) => void) {
+    this.#state = state;
+    this.#emit = emit;
+  }
+
+  /** Opens a lease: the ticket runs there from now on. */
+  lease(ticket: Ticket, backend: BackendState, why: Why, now: number): Effect {
+    const held = ticket.target.kind === 'adapter' ? backend.held.get(ticket.target.adapter) : undefined;
+    if (held !== undefined) {
+      held.leases++;
+      held.lastUsedAt = now;
+    }
+    backend.inFlight++;
+    ticket.attempts++;
+    ticket.place = { kind: 'running', backend: backend.name, held };
+    return { type: 'dispatch', ticket: ticket.id, backend: backend.name, why };
+  }
+
+  /** Closes a lease; a slot that was only waiting for it is emptied. */
+  release(ticket: Ticket, now: number): void {
+    if (ticket.place.kind !== 'running') return;
+    const { held } = ticket.place;
+    const backend = this.#state.backends.get(ticket.place.backend);
+    if (backend !== undefined) backend.inFlight--;
+    ticket.place = { kind: 'waiting' };
+    if (held === undefined) return;
+    held.leases--;
+    held.lastUsedAt = now;
+    if (backend === undefined || backend.held.get(held.adapter) !== held || held.leases > 0) return;
+    if (held.residency.state === 'draining') this.#unload(backend, held, now);
+    else this.dismissRetired(held.adapter, now);
+  }
+
+  /** Takes a free slot. `ahead`: no request waits, the newest checkpoint is loaded before anyone asks for it. */
+  load(backend: BackendState, adapter: AdapterId, { ahead, now }: { ahead: boolean; now: number }): void {
+    const vacated = backend.vacated.pop() ?? 'room';
+    const why = ahead ? 'publish' : vacated;
+    backend.held.set(adapter, {
+      adapter,
+      residency: { state: 'loading', since: now, why },
+      leases: 0,
+      lastUsedAt: now,
+    });
+    backend.changedAt = now;
+    this.#emit({ type: 'load', backend: backend.name, adapter, why });
+  }
+
+  /** The engine forgot it: the same slot loads it again; requests that still run on the old registration keep their leases. */
+  reload(name: BackendName, held: Held, now: number): void {
+    const backend = this.#state.backends.get(name);
+    if (backend?.up !== true || backend.held.get(held.adapter) !== held || !isReady(held)) return;
+    held.residency = { state: 'loading', since: now, why: 'reload' };
+    backend.changedAt = now;
+    this.#emit({ type: 'load', backend: name, adapter: held.adapter, why: 'reload' });
+  }
+
+  loaded(name: BackendName, adapter: AdapterId, now: number): Held | undefined {
+    const backend = this.#state.backends.get(name);
+    const held = backend?.held.get(adapter);
+    if (backend === undefined || held?.residency.state !== 'loading') return undefined;
+    held.residency = { state: 'ready', since: now, why: held.residency.why };
+    held.lastUsedAt = now;
+    backend.changedAt = now;
+    return held;
+  }
+
+  /** No new requests on it; unloaded at once when nobody runs on it, else with its last lease. */
+  drain(
+    backend: BackendState,
+    held: Held,
+    { why, heir, now }: { why: Why; heir: AdapterId | undefined; now: number },
+  ): void {
+    held.residency = { state: 'draining', since: now, why, unloading: false, heir };
+    if (held.leases === 0) this.#unload(backend, held, now);
+  }
+
+  #unload(backend: BackendState, held: Held, now: number): void {
+    if (held.residency.state !== 'draining' || isUnloading(held)) return;
+    held.residency = { ...held.residency, unloading: true };
+    backend.changedAt = now;
+    this.#emit({ type: 'unload', backend: backend.name, adapter: held.adapter, why: held.residency.why });
+  }
+
+  unloaded(name: BackendName, adapter: AdapterId, now: number): void {
+    const held = this.#state.backends.get(name)?.held.get(adapter);
+    if (held?.residency.state !== 'draining' || !held.residency.unloading) return;
+    this.drop(name, adapter, now);
+    if (held.residency.heir !== undefined) this.#state.backends.get(name)?.vacated.push(held.residency.why);
+  }
+
+  /** It is there still: it serves again, as the most recently used, so that another one is chosen next. */
+  unloadFailed(name: BackendName, adapter: AdapterId, now: number): void {
+    const backend = this.#state.backends.get(name);
+    const held = backend?.held.get(adapter);
+    if (backend === undefined || held?.residency.state !== 'draining' || !held.residency.unloading) return;
+    held.residency = { state: 'ready', since: now, why: held.residency.why };
+    held.lastUsedAt = now;
+    backend.changedAt = now;
+  }
+
+  /** The slot is free. */
+  drop(name: BackendName, adapter: AdapterId, now: number): void {
+    const backend = this.#state.backends.get(name);
+    if (backend === undefined) return;
+    backend.held.delete(adapter);
+    backend.changedAt = now;
+    if (
+      this.#state.retired.has(adapter) &&
+      ![...this.#state.backends.values()].some((other) => other.held.has(adapter))
+    ) {
+      this.#state.retired.delete(adapter);
+    }
+  }
+
+  /** Unloads a retired adapter wherever nobody runs on it or waits for it. */
+  dismissRetired(adapter: AdapterId, now: number): void {
+    if (!this.#state.retired.has(adapter) || this.#state.lines.has(adapter)) return;
+    for (const backend of this.#state.backends.values()) {
+      const held = backend.held.get(adapter);
+      if (isReady(held) && held.leases === 0) this.drain(backend, held, { why: 'retired', heir: undefined, now });
+    }
+  }
+
+  up(name: BackendName, bases: readonly BaseName[], slots: number): BackendState {
+    const known = this.#state.backends.get(name);
+    const backend = known ?? {
+      name,
+      up: true,
+      bases: new Set(bases),
+      slots,
+      held: new Map(),
+      inFlight: 0,
+      vacated: [],
+      changedAt: 0,
+    };
+    backend.up = true;
+    backend.bases = new Set(bases);
+    backend.slots = slots;
+    this.#state.backends.set(name, backend);
+    return backend;
+  }
+
+  /** It holds nothing any more. Its requests end one by one, as their connections break. */
+  down(name: BackendName, now: number): void {
+    const backend = this.#state.backends.get(name);
+    if (backend === undefined) return;
+    backend.up = false;
+    backend.held.clear();
+    backend.vacated.length = 0;
+    backend.changedAt = now;
+  }
+
+  /** An adapter that the engine holds though we did not ask: it serves, and requests that still run on it count as its leases. */
+  adopt(backend: BackendState, adapter: AdapterId, now: number): void {
+    if (backend.held.has(adapter)) return;
+    const held: Held = {
+      adapter,
+      residency: { state: 'ready', since: now, why: 'resident' },
+      leases: 0,
+      lastUsedAt: now,
+    };
+    for (const ticket of this.#state.tickets.values()) {
+      const { place, target } = ticket;
+      if (
+        place.kind !== 'running' ||
+        place.backend !== backend.name ||
+        target.kind !== 'adapter' ||
+        target.adapter !== adapter
+      )
+        continue;
+      place.held = held;
+      held.leases++;
+    }
+    backend.held.set(adapter, held);
+    backend.changedAt = now;
+  }
+
+  /** True residency. An answer to a question from before our last change says nothing about now, and is dropped. */
+  observe({ backend: name, askedAt, slots, adapters }: Extract<RouterEvent, { type: 'observed' }>, now: number): void {
+    const backend = this.#state.backends.get(name);
+    if (backend?.up !== true) return;
+    backend.slots = slots;
+    if (askedAt > backend.changedAt) {
+      const listed = new Set(adapters);
+      for (const held of [...backend.held.values()]) {
+        if (!isReady(held) || listed.has(held.adapter)) continue;
+        if (held.leases > 0) this.reload(name, held, now);
+        else this.drop(name, held.adapter, now);
+      }
+      for (const adapter of adapters) this.adopt(backend, adapter, now);
+    }
+    this.trim(backend, now);
+  }
+
+  /** More adapters than slots (found so, or fewer slots than thought): the idle ones go, least recently used first. */
+  trim(backend: BackendState, now: number): void {
+    const idle = [...backend.held.values()]
+      .filter((held) => isIdle(this.#state, held))
+      .sort((a, b) => a.lastUsedAt - b.lastUsedAt);
+    const leaving = [...backend.held.values()].filter((held) => held.residency.state === 'draining').length;
+    for (const held of idle.slice(0, Math.max(0, backend.held.size - leaving - backend.slots))) {
+      this.drain(backend, held, { why: 'surplus', heir: undefined, now });
+    }
+  }
+
+  remember(name: BackendName, adapter: AdapterId, failure: Failure): void {
+    const failures = this.#state.failures.get(name) ?? new Map<AdapterId, Failure>();
+    failures.set(adapter, failure);
+    this.#state.failures.set(name, failures);
+  }
+}

@@ -1,0 +1,133 @@
+// What the router knows: backends, what each holds, who waits, who runs. Plain records with one owner (router.ts); queries only, no decisions.
+import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, TicketId, Why } from '../domain.ts';
+import type { Target } from './events.ts';
+
+/** Residency of one adapter on one backend; no record means `absent`. */
+export type Residency =
+  | { readonly state: 'loading'; readonly since: number; readonly why: Why }
+  | { readonly state: 'ready'; readonly since: number; readonly why: Why }
+  /** No new requests; unloaded once its leases have ended (`unloading`: asked for). `heir` is the adapter that gets the slot. */
+  | {
+      readonly state: 'draining';
+      readonly since: number;
+      readonly why: Why;
+      readonly unloading: boolean;
+      readonly heir: AdapterId | undefined;
+    };
+
+/** One slot in use. Requests in flight point to this record, so that a lease never counts against a later loading of the same name. */
+export interface Held {
+  readonly adapter: AdapterId;
+  residency: Residency;
+  leases: number;
+  lastUsedAt: number;
+}
+
+export interface BackendState {
+  readonly name: BackendName;
+  up: boolean;
+  bases: ReadonlySet<BaseName>;
+  slots: number;
+  readonly held: Map<AdapterId, Held>;
+  /** Requests running there, with and without an adapter. */
+  inFlight: number;
+  /** Why each slot that is free now was emptied, last one last: the load that takes it tells its callers. */
+  readonly vacated: Why[];
+  /** When residency last changed by our doing: an observation asked for earlier is stale. */
+  changedAt: number;
+}
+
+export interface Ticket {
+  readonly id: TicketId;
+  readonly target: Target;
+  readonly arrivedAt: number;
+  /** Dispatches so far; two at most. */
+  attempts: number;
+  place:
+    | { readonly kind: 'waiting' }
+    | { readonly kind: 'running'; readonly backend: BackendName; held: Held | undefined };
+}
+
+/** All that wait for one adapter, in order of arrival. Lines are served in the order in which they formed. */
+export interface Line {
+  readonly adapter: AdapterId;
+  readonly base: BaseName;
+  readonly since: number;
+  readonly tickets: Ticket[];
+  /** The model whose newest checkpoint this is, when it waits to become warm. */
+  publish: { readonly model: ModelName; readonly checkpoint: CheckpointId } | undefined;
+}
+
+/** A load that failed, remembered so that nobody tries again at once. */
+export interface Failure {
+  readonly until: number;
+  readonly fault: 'adapter' | 'backend';
+  readonly message: string;
+}
+
+export interface RouterState {
+  readonly backends: Map<BackendName, BackendState>;
+  readonly tickets: Map<TicketId, Ticket>;
+  readonly lines: Map<AdapterId, Line>;
+  /** backend -> adapter -> failure. */
+  readonly failures: Map<BackendName, Map<AdapterId, Failure>>;
+  readonly pinned: Set<AdapterId>;
+  readonly retired: Set<AdapterId>;
+  /** Tickets in all lines. */
+  waiting: number;
+}
+
+export function emptyState(): RouterState {
+  return {
+    backends: new Map(),
+    tickets: new Map(),
+    lines: new Map(),
+    failures: new Map(),
+    pinned: new Set(),
+    retired: new Set(),
+    waiting: 0,
+  };
+}
+
+export const serves = (backend: BackendState, base: BaseName): boolean => backend.up && backend.bases.has(base);
+
+export const isReady = (held: Held | undefined): held is Held => held?.residency.state === 'ready';
+
+/** The engine was asked to unload it: no way back. */
+export const isUnloading = (held: Held): boolean => held.residency.state === 'draining' && held.residency.unloading;
+
+/** Ready, nobody runs on it, nobody pinned it: it may make room. */
+export const isIdle = (state: RouterState, held: Held): boolean =>
+  isReady(held) && held.leases === 0 && !state.pinned.has(held.adapter);
+
+/** The oldest ticket's arrival, or when the line formed if only a publication waits. */
+export const waitingSince = (line: Line): number => line.tickets[0]?.arrivedAt ?? line.since;
+
+/** The slots that are being emptied for this adapter. */
+export function drainsFor(state: RouterState, adapter: AdapterId): { backend: BackendState; held: Held }[] {
+  const drains = [];
+  for (const backend of state.backends.values()) {
+    for (const held of backend.held.values()) {
+      if (held.residency.state === 'draining' && held.residency.heir === adapter) drains.push({ backend, held });
+    }
+  }
+  return drains;
+}
+
+export function isLoadingAnywhere(state: RouterState, adapter: AdapterId): boolean {
+  for (const backend of state.backends.values()) {
+    if (backend.up && backend.held.get(adapter)?.residency.state === 'loading') return true;
+  }
+  return false;
+}
+
+/** The failure that keeps this adapter off this backend now. */
+export function failureOf(
+  state: RouterState,
+  backend: BackendName,
+  adapter: AdapterId,
+  now: number,
+): Failure | undefined {
+  const failure = state.failures.get(backend)?.get(adapter);
+  return failure !== undefined && failure.until > now ? failure : undefined;
+}
