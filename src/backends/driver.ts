@@ -16,6 +16,12 @@ export interface Probe {
   readonly waiting: number;
 }
 
+/** `note`: a sentence for people when the number is a guess, or useless. */
+export interface Slots {
+  readonly slots: number;
+  readonly note: string | undefined;
+}
+
 /** `unknown`: no answer that settles it (timeout, reset): ask `probe` before the name is used again. */
 export type LoadOutcome =
   | { readonly kind: 'loaded' }
@@ -30,6 +36,8 @@ export type UnloadOutcome =
 export interface Driver {
   /** Rejects with a sentence for people when the engine is not up, or is no engine of this kind. */
   probe(signal: AbortSignal): Promise<Probe>;
+  /** For when `probe` said no slots: makes the engine tell, at the price of one small request, else guesses. Never rejects. */
+  learnSlots(probe: Probe, signal: AbortSignal): Promise<Slots>;
   /** Never rejects. Idempotent: already loaded from the same path is `loaded`. */
   load(adapter: Adapter, signal: AbortSignal): Promise<LoadOutcome>;
   /** Never rejects. Idempotent: not loaded is `unloaded`. */

@@ -201,6 +201,7 @@ export class Router {
   }
 
   #published({ model, checkpoint, adapter, base }: Event<'published'>, now: number): void {
+    if (this.state.lines.get(adapter)?.publish?.checkpoint === checkpoint) return;
     this.#lines.supersede(model);
     this.state.retired.delete(adapter);
     const warm = [...this.state.backends.values()].some((backend) => backend.up && isReady(backend.held.get(adapter)));
