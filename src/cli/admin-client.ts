@@ -1,0 +1,160 @@
+// The admin API as the commands see it: where it is, how to ask, and what comes back, checked once.
+// Knows no command and prints nothing; every failure is a Failure that says what to do.
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { type Config, parseConfig } from '../config.ts';
+import { Failure, type Terminal } from './terminal.ts';
+
+const list = <T extends z.ZodType>(row: T) => z.object({ data: z.array(row) });
+
+const backend = z.object({
+  name: z.string(),
+  url: z.string(),
+  state: z.enum(['up', 'down', 'starting']),
+  about: z.string().nullish(),
+  slots: z.number().nullish(),
+  inFlight: z.number(),
+  adapters: z.array(
+    z.object({
+      adapter: z.string(),
+      name: z.string().nullish(),
+      state: z.enum(['loading', 'ready', 'draining']),
+      inFlight: z.number(),
+    }),
+  ),
+});
+const model = z.object({
+  name: z.string(),
+  base: z.string().nullish(),
+  latest: z.string().nullish(),
+  policy: z.string(),
+  checkpoints: z.number(),
+  servable: z.number(),
+});
+export const checkpoint = z.object({
+  name: z.string(),
+  step: z.number().nullish(),
+  revision: z.number(),
+  state: z.string(),
+  reasons: z.array(z.string()).nullish(),
+  source: z.string(),
+  bytes: z.number().nullish(),
+  rank: z.number().nullish(),
+  createdAt: z.string(),
+  resident: z.array(z.string()),
+  latest: z.boolean(),
+});
+export const backends = list(backend);
+export const models = list(model);
+export const checkpoints = list(checkpoint);
+
+const refusal = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) });
+
+export interface AdminOptions {
+  readonly admin?: string;
+  readonly config?: string;
+}
+
+/** The options of every command that talks to a running gateway. */
+export function withAdmin(command: Command): Command {
+  return command
+    .option('--admin <url>', "the gateway's admin listener (default: http://127.0.0.1:8081)")
+    .option('--config <file>', 'take the admin listener from this config file');
+}
+
+/** @throws Failure when the file cannot be read; ConfigError when it can, but not used */
+export async function readConfig(file: string): Promise<Config> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new Failure(
+      `cannot read the config "${file}": ${error.code === 'ENOENT' ? 'there is no such file' : error.message}`,
+    );
+  });
+  return parseConfig(text, { file });
+}
+
+export class AdminClient {
+  readonly #url: string;
+  readonly #key: string | undefined;
+
+  private constructor(url: string, key: string | undefined) {
+    this.#url = url;
+    this.#key = key;
+  }
+
+  static async of(options: AdminOptions, terminal: Terminal): Promise<AdminClient> {
+    return new AdminClient(await adminUrl(options), terminal.key);
+  }
+
+  /**
+   * @param path under /admin/v1, its parts encoded
+   * @returns the answer's JSON, undefined for an empty one
+   */
+  async ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+    const headers: Record<string, string> = { accept: 'application/json' };
+    if (this.#key !== undefined) headers.authorization = `Bearer ${this.#key}`;
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    const response = await fetch(`${this.#url}/admin/v1${path}`, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }).catch((error: unknown) => {
+      throw new Failure(
+        `no gateway answers at ${this.#url} (${reason(error)}): start one with "stepgate serve" or "stepgate demo", or name its admin listener with --admin URL`,
+      );
+    });
+    const text = await response.text();
+    const value = parseJson(text);
+    if (response.ok && (text === '' || value !== undefined)) return value;
+    const refused = refusal.safeParse(value);
+    if (!refused.success)
+      throw new Failure(
+        `${this.#url} answers ${response.status}, but not as stepgate's admin listener: name that one with --admin URL`,
+      );
+    const { message, code } = refused.data.error;
+    throw new Failure(code ? `${message} (${code})` : message);
+  }
+
+  /** As `ask('GET', path)`, checked. */
+  async get<T extends z.ZodType>(path: string, shape: T): Promise<z.output<T>> {
+    return check(await this.ask('GET', path), shape);
+  }
+}
+
+/** @throws Failure when the gateway speaks of something else than this command expects */
+export function check<T extends z.ZodType>(value: unknown, shape: T): z.output<T> {
+  const result = shape.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new Failure(
+    `the gateway's answer is not what this stepgate expects (${issue?.path.join('.')}: ${issue?.message}): use the stepgate of the gateway's version, or --json`,
+  );
+}
+
+async function adminUrl(options: AdminOptions): Promise<string> {
+  if (options.admin !== undefined) {
+    const written = /^https?:\/\//.test(options.admin) ? options.admin : `http://${options.admin}`;
+    if (!URL.canParse(written))
+      throw new Failure(`--admin "${options.admin}" is no URL: write for example http://127.0.0.1:8081`);
+    return new URL(written).href.replace(/\/+$/, '').replace(/\/admin\/v1$/, '');
+  }
+  if (options.config === undefined) return 'http://127.0.0.1:8081';
+  const { host, port } = (await readConfig(options.config)).admin;
+  if (port === 0)
+    throw new Failure(`"admin" in ${options.config} has port 0 (any free one): name the real one with --admin URL`);
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function reason(error: unknown): string {
+  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+  if (cause?.code === 'ECONNREFUSED') return 'connection refused';
+  return cause?.message || (error instanceof Error ? error.message : String(error));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,40 @@
+// `stepgate ps`: which adapter is where, now. Reads the admin API and prints; decides nothing.
+import { Command } from 'commander';
+import type { z } from 'zod';
+import { AdminClient, type AdminOptions, backends, withAdmin } from './admin-client.ts';
+import { type Terminal, table } from './terminal.ts';
+
+export function psCommand(terminal: Terminal): Command {
+  return withAdmin(new Command('ps'))
+    .summary('list backends and the adapters that they hold')
+    .description(
+      'List the backends and, for each, the adapters in its slots: their state and their requests in flight.',
+    )
+    .option('--json', "print the admin API's answer")
+    .addHelpText(
+      'after',
+      '\nExamples:\n  stepgate ps\n  watch -n1 stepgate ps\n  stepgate ps --json | jq ".data[].state"',
+    )
+    .action(async (options: AdminOptions & { json?: boolean }) => {
+      const admin = await AdminClient.of(options, terminal);
+      if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', '/backends'), null, 2));
+      else print((await admin.get('/backends', backends)).data, terminal);
+    });
+}
+
+function print(rows: z.output<typeof backends>['data'], terminal: Terminal): void {
+  if (rows.length === 0) {
+    terminal.out('no backends: list them under "backends" in the config');
+    return;
+  }
+  const cells = rows.flatMap((row) => {
+    const slots = row.slots == null ? '?' : `${row.slots}`;
+    const own = [row.name, row.state, `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.url];
+    return [
+      own,
+      ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '']),
+    ];
+  });
+  terminal.out(table(['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'URL'], cells, terminal.width));
+  for (const row of rows) if (row.state !== 'up' && row.about) terminal.out(`${row.name}: ${row.about}`);
+}

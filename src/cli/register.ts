@@ -1,0 +1,36 @@
+// `stepgate register NAME PATH`: tell the gateway of a checkpoint that no watched directory holds. Thin over the admin API.
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { AdminClient, type AdminOptions, check, checkpoint, withAdmin } from './admin-client.ts';
+import { Failure, sayBytes, type Terminal } from './terminal.ts';
+
+export function registerCommand(terminal: Terminal): Command {
+  return withAdmin(new Command('register'))
+    .summary('register a checkpoint under a name')
+    .description(
+      "Register the LoRA adapter in the directory PATH under NAME: a step (my-model@5) or any exact name.\nThe files are copied into the gateway's store; PATH may change or go afterwards. It must be readable by the gateway.",
+    )
+    .argument('<name>', 'such as my-model@5')
+    .argument('<path>', 'a directory with adapter_config.json and adapter_model.safetensors')
+    .option('--base <name>', "the base's name as the engines serve it (default: the model's, else the only one)")
+    .option('--json', "print the admin API's answer")
+    .addHelpText(
+      'after',
+      '\nExamples:\n  stepgate register my-model@5 runs/my-model/checkpoint-5\n  stepgate register champion runs/other/adapter --base Qwen/Qwen3-8B',
+    )
+    .action(async (name: string, path: string, options: AdminOptions & { base?: string; json?: boolean }) => {
+      const admin = await AdminClient.of(options, terminal);
+      const base = options.base === undefined ? {} : { base: options.base };
+      const answer = await admin.ask('POST', '/checkpoints', { name, path: resolve(path), ...base });
+      if (options.json) terminal.out(JSON.stringify(answer, null, 2));
+      const made = check(answer, checkpoint);
+      if (made.reasons?.length)
+        throw new Failure(`${made.name} is registered, but not servable: ${made.reasons.join('; ')}`);
+      const about = [
+        made.bytes == null ? [] : sayBytes(made.bytes),
+        made.rank == null ? [] : `rank ${made.rank}`,
+      ].flat();
+      if (!options.json)
+        terminal.out(`registered ${made.name} (${about.join(', ')}): ask for it with "model": "${made.name}"`);
+    });
+}

@@ -1,0 +1,19 @@
+// `stepgate rm NAME`: forget a checkpoint. Thin over the admin API.
+import { Command } from 'commander';
+import { AdminClient, type AdminOptions, withAdmin } from './admin-client.ts';
+import type { Terminal } from './terminal.ts';
+
+export function rmCommand(terminal: Terminal): Command {
+  return withAdmin(new Command('rm'))
+    .summary('delete a checkpoint')
+    .description(
+      "Delete the checkpoint NAME from the gateway. Running requests end first; later ones get 410 checkpoint_deleted.\nThe trainer's own files are left alone.",
+    )
+    .argument('<name>', 'such as my-model@5')
+    .addHelpText('after', '\nExample:\n  stepgate rm my-model@5')
+    .action(async (name: string, options: AdminOptions) => {
+      const admin = await AdminClient.of(options, terminal);
+      await admin.ask('DELETE', `/checkpoints/${encodeURIComponent(name)}`);
+      terminal.out(`deleted ${name}`);
+    });
+}

@@ -1,0 +1,197 @@
+// The zod schema of a config file: every key, its default, its bounds and its description, once.
+// The JSON schema and docs/config.md are made from it. How a refusal is worded for the reader is in config-problems.ts.
+import { z } from 'zod';
+import { checkModelName } from './registry/name.ts';
+
+export interface Address {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+const dayMs = 86_400_000;
+const ms = (byDefault: number, about: string) => z.int().min(1).max(dayMs).default(byDefault).describe(about);
+const count = (byDefault: number, max: number, about: string) =>
+  z.int().min(1).max(max).default(byDefault).describe(about);
+const section = <S extends z.ZodRawShape>(about: string, shape: S) => z.strictObject(shape).describe(about);
+
+const path = z
+  .string()
+  .min(1)
+  .refine(
+    (text) => !text.startsWith('~') && !text.includes('$'),
+    '~ and $VARIABLES are not expanded: write the whole path',
+  );
+
+const address = (byDefault: string, about: string) =>
+  z
+    .union([z.string(), z.int().min(0).max(65_535)])
+    .meta({ description: about, examples: [byDefault, Number(byDefault.slice(byDefault.lastIndexOf(':') + 1))] })
+    .transform((written, context): Address => {
+      const parsed = parseAddress(String(written));
+      if (parsed !== undefined) return parsed;
+      const message = `expected host:port with a port from 0 to 65535, got ${JSON.stringify(written)}; write for example "${byDefault}", or "[::1]:8080" in quotes`;
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    })
+    .prefault(byDefault);
+
+/** `127.0.0.1:8080`, `[::1]:8080`, `:8080` (every interface), `8080` (this machine only). */
+function parseAddress(text: string): Address | undefined {
+  const match = /^(?:(?:\[([0-9a-f:.]+)\]|([A-Za-z0-9._-]*)):)?(\d{1,5})$/i.exec(text.trim());
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) return undefined;
+  const named = match[1] ?? match[2];
+  return { host: named === undefined ? '127.0.0.1' : named === '' ? '0.0.0.0' : named, port };
+}
+
+/** Whether only this machine can connect to the host. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+const engineUrl = z
+  .string()
+  .meta({ description: "The engine's address, without /v1.", examples: ['http://127.0.0.1:8100'] })
+  .transform((text, context) => {
+    const refuse = (message: string) => {
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    };
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url === undefined || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text))
+      return refuse(`${JSON.stringify(text)} is no http URL; write for example "http://127.0.0.1:8100"`);
+    if (url.username !== '' || url.password !== '')
+      return refuse('a URL here holds no user or password; take them out');
+    if (url.search !== '' || url.hash !== '') return refuse('take out the part from "?" or "#" on');
+    const bare = url.href.replace(/\/+$/, '');
+    if (/\/v1$/.test(bare)) return refuse(`leave out "/v1": write "${bare.slice(0, -'/v1'.length)}"`);
+    return bare;
+  });
+
+const backend = section('One engine server.', {
+  name: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+      'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
+    )
+    .meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
+  url: engineUrl,
+  kind: z.enum(['vllm']).default('vllm').describe('What the engine speaks.'),
+  slots: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .meta({
+      description:
+        'Distinct adapters that it runs at once (--max-loras). Left out: learned from the engine, which tells once it has run an adapter.',
+      examples: [2],
+    }),
+});
+
+const modelName = z.string().superRefine((name, context) => {
+  const message = checkModelName(name);
+  if (message !== undefined) context.addIssue({ code: 'custom', message });
+});
+
+const model = section('A lineage of checkpoints.', {
+  base: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({
+      description: "The base's name as the engines serve it. Left out: the only base of the fleet.",
+      examples: ['Qwen/Qwen3-8B'],
+    }),
+  watch: path.optional().meta({
+    description: "A trainer's output directory, relative to this file; checkpoints that appear there are registered.",
+    examples: ['/runs/my-model'],
+  }),
+  layout: z
+    .enum(['auto', 'hf'])
+    .default('auto')
+    .describe('How the trainer lays out its directory. hf: checkpoint-<step>/.'),
+  latest: z
+    .enum(['ready', 'published', 'error'])
+    .default('ready')
+    .describe(
+      'What the bare name and @latest mean. ready: the newest checkpoint that an engine has loaded; published: the newest registered one; error: a request must name its step.',
+    ),
+});
+
+export const configSchema = section('Configuration of stepgate.', {
+  listen: address(
+    '127.0.0.1:8080',
+    'Where clients connect (OpenAI API, /health, /ready, /metrics). ":8080" is every interface, 8080 this machine only.',
+  ),
+  admin: address('127.0.0.1:8081', 'Where the admin API listens. Only a loopback address.').refine(
+    ({ host }) => isLoopback(host),
+    'the admin API has no keys, so it listens on this machine only: write for example "127.0.0.1:8081", and reach it from elsewhere by ssh -L',
+  ),
+  data: path
+    .default('stepgate-data')
+    .describe('Directory of the registry and the adapter store, relative to this file.'),
+  backends: z
+    .array(backend)
+    .superRefine(distinct)
+    .default([{ name: 'vllm', url: 'http://127.0.0.1:8000', kind: 'vllm' }])
+    .describe('The engines. Left out: one vLLM at http://127.0.0.1:8000.'),
+  models: z
+    .record(modelName, model)
+    .default({})
+    .describe('Models by name. Others come into being when a checkpoint is registered.'),
+  roots: z
+    .array(path)
+    .default([])
+    .describe(
+      'Directories from which checkpoints may be registered. None: any directory, but only by callers on this machine.',
+    ),
+  discovery: section('How watched directories are read.', {
+    rescanMs: ms(5_000, 'A full look at each directory, whatever the file system has announced.'),
+    settleMs: ms(2_000, 'How long files must have stayed the same where the layout has no completion marker.'),
+  }).prefault({}),
+  limits: section('What a request may cost.', {
+    bodyBytesMax: count(33_554_432, 1_073_741_824, 'Bytes of a request body; more is answered 413.'),
+    headerBytesMax: count(65_536, 1_048_576, 'Bytes of request headers; more is answered 431.'),
+    queueMax: count(10_000, 1_000_000, 'Requests that wait for an adapter; more are answered 429.'),
+    waitMsMax: ms(
+      240_000,
+      "A request's wait for an adapter; then 429. Keep it under the 300 s after which many clients give up.",
+    ),
+  }).prefault({}),
+  deadlines: section('How long an engine may take.', {
+    connectMs: ms(2_000, 'To connect.'),
+    loadMs: ms(60_000, 'To load an adapter.'),
+    firstTokenMs: ms(120_000, 'From the request to the first byte of the answer.'),
+    betweenChunksMs: ms(60_000, 'Between two parts of an answer.'),
+    wholeMs: ms(600_000, 'For a whole answer.'),
+  }).prefault({}),
+  scheduling: section('How adapters share the slots.', {
+    drainAfterMs: ms(10_000, 'A request that has waited this long gets a slot drained for it.'),
+    failureMemoryMs: ms(30_000, 'How long an adapter that an engine refused is not tried again.'),
+    commentEveryMs: ms(5_000, 'How often a waiting streaming client is sent a comment, to keep its connection awake.'),
+  }).prefault({}),
+  probe: section('How engines are watched.', {
+    everyMs: ms(2_000, 'Between two looks at an engine.'),
+    timeoutMs: ms(2_000, 'After which a look has failed.'),
+  }).prefault({}),
+});
+
+/** Two rows for one engine would count its slots twice; two engines of one name cannot be told apart. */
+function distinct(rows: readonly { name: string; url: string }[], context: z.RefinementCtx): void {
+  for (const key of ['name', 'url'] as const) {
+    const seen = new Map<string, number>();
+    rows.forEach((row, index) => {
+      const first = seen.get(row[key]);
+      if (first === undefined) seen.set(row[key], index);
+      else
+        context.addIssue({
+          code: 'custom',
+          path: [index, key],
+          message: `"${row[key]}" is already backends[${first}].${key}; give each engine its own`,
+        });
+    });
+  }
+}

@@ -1,0 +1,111 @@
+// The configuration: a YAML text, read once into a frozen Config of domain types, or refused with the lines at fault.
+// Reads no file and no environment. The keys are in config-schema.ts, the wording of errors in config-problems.ts.
+import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
+import { ConfigError, readYaml, type Shape } from './config-problems.ts';
+import { type Address, configSchema } from './config-schema.ts';
+import { as, type BackendName, type BaseName, type LatestPolicy, type ModelName } from './domain.ts';
+
+export { ConfigError } from './config-problems.ts';
+export { type Address, isLoopback } from './config-schema.ts';
+
+export interface BackendConfig {
+  readonly name: BackendName;
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly kind: 'vllm';
+  /** Undefined: learned from the engine. */
+  readonly slots?: number | undefined;
+}
+
+export interface ModelConfig {
+  /** Undefined: the fleet's only base. */
+  readonly base?: BaseName | undefined;
+  /** Absolute. */
+  readonly watch?: string | undefined;
+  readonly layout: 'auto' | 'hf';
+  readonly latest: LatestPolicy;
+}
+
+export interface Config {
+  readonly listen: Address;
+  /** Always a loopback host. */
+  readonly admin: Address;
+  /** Absolute. */
+  readonly data: string;
+  readonly backends: readonly BackendConfig[];
+  readonly models: ReadonlyMap<ModelName, ModelConfig>;
+  /** Absolute directories from which checkpoints may be registered; none: any of them, while `listen` is a loopback address. */
+  readonly roots: readonly string[];
+  readonly discovery: { readonly rescanMs: number; readonly settleMs: number };
+  readonly limits: {
+    readonly bodyBytesMax: number;
+    readonly headerBytesMax: number;
+    readonly queueMax: number;
+    readonly waitMsMax: number;
+  };
+  readonly deadlines: {
+    readonly connectMs: number;
+    readonly loadMs: number;
+    readonly firstTokenMs: number;
+    readonly betweenChunksMs: number;
+    readonly wholeMs: number;
+  };
+  readonly scheduling: {
+    readonly drainAfterMs: number;
+    readonly failureMemoryMs: number;
+    readonly commentEveryMs: number;
+  };
+  readonly probe: { readonly everyMs: number; readonly timeoutMs: number };
+}
+
+/**
+ * @param source.file the file that `text` came from: named in errors, and relative paths start at its directory (else at the working directory)
+ * @throws ConfigError whose message has one line for each problem: file:line:column, the key and the fix
+ */
+export function parseConfig(text: string, source: { file: string | undefined }): Config {
+  const yaml = readYaml(text, { file: source.file, shape: configJsonSchema() });
+  const result = configSchema.safeParse(yaml.value);
+  if (!result.success) throw new ConfigError(yaml.problems(result.error.issues));
+  const { listen, admin } = result.data;
+  if (listen.port !== 0 && listen.port === admin.port)
+    throw new ConfigError(
+      yaml.problems([
+        {
+          code: 'custom',
+          path: ['admin'],
+          message: `port ${admin.port} is taken by "listen"; write another, such as "127.0.0.1:${admin.port + 1}"`,
+        },
+      ]),
+    );
+  return freeze(result.data, source.file === undefined ? resolve('.') : dirname(resolve(source.file)));
+}
+
+export function defaultConfig(): Config {
+  return parseConfig('', { file: undefined });
+}
+
+/** What a config file may hold, for editors: config/stepgate.schema.json. */
+export function configJsonSchema(): Shape {
+  return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }) as Shape;
+}
+
+function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
+  const models = Object.entries(raw.models).map(([name, { base, watch, ...rest }]): [ModelName, ModelConfig] => [
+    as<ModelName>(name),
+    Object.freeze({
+      ...rest,
+      base: base === undefined ? undefined : as<BaseName>(base),
+      watch: watch === undefined ? undefined : resolve(directory, watch),
+    }),
+  ]);
+  const sections = ['listen', 'admin', 'discovery', 'limits', 'deadlines', 'scheduling', 'probe'] as const;
+  for (const name of sections) Object.freeze(raw[name]);
+  return Object.freeze({
+    ...raw,
+    data: resolve(directory, raw.data),
+    backends: Object.freeze(raw.backends.map((row) => Object.freeze({ ...row, name: as<BackendName>(row.name) }))),
+    models: new Map(models),
+    roots: Object.freeze(raw.roots.map((root) => resolve(directory, root))),
+  });
+}

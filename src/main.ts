@@ -1,0 +1,88 @@
+// The command line: the only reader of the environment, and the only place that ends the process.
+// Each command is a file in cli/; exit codes are 0 done, 1 failed (a line on stderr), 2 wrong usage.
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { Command } from 'commander';
+import { demoCommand } from './cli/demo.ts';
+import { lsCommand } from './cli/ls.ts';
+import { psCommand } from './cli/ps.ts';
+import { registerCommand } from './cli/register.ts';
+import { rmCommand } from './cli/rm.ts';
+import { schemaCommand } from './cli/schema.ts';
+import { serveCommand } from './cli/serve.ts';
+import { simCommand } from './cli/sim.ts';
+import { Failure, type Terminal } from './cli/terminal.ts';
+import { ConfigError } from './config.ts';
+
+const SAME_WISH_MS = 500;
+const interactive = process.stdout.isTTY === true;
+const terminal: Terminal = {
+  key: process.env.STEPGATE_KEY || undefined,
+  width: interactive ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY,
+  interactive,
+  colour: interactive && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+  out: (text) => void process.stdout.write(`${text}\n`),
+  err: (text) => void process.stderr.write(`${text}\n`),
+  stopped: () =>
+    new Promise((resolve) => {
+      // npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two.
+      let firstAt: number | undefined;
+      const ask = () => {
+        if (firstAt !== undefined && performance.now() - firstAt > SAME_WISH_MS) process.exit(130);
+        firstAt ??= performance.now();
+        resolve();
+      };
+      process.on('SIGINT', ask).on('SIGTERM', ask);
+    }),
+};
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  const commands = [
+    serveCommand,
+    demoCommand,
+    lsCommand,
+    psCommand,
+    registerCommand,
+    rmCommand,
+    schemaCommand,
+    simCommand,
+  ];
+  const root = new Command('stepgate')
+    .description('One OpenAI-compatible endpoint for every LoRA checkpoint of every run: model "my-model@5" is step 5.')
+    .version(version)
+    .addHelpText(
+      'after',
+      [
+        '',
+        'Start here:',
+        '  stepgate demo                          see it work, without a GPU',
+        '  stepgate serve --config stepgate.yaml  in front of your engines',
+        '  stepgate ls my-model                   which steps there are',
+        '',
+        'Environment: STEPGATE_KEY (bearer for the admin listener), NO_COLOR.',
+        'Exit codes: 0 done, 1 failed (a line on stderr says why), 2 wrong usage.',
+      ].join('\n'),
+    );
+  for (const create of commands) root.addCommand(create(terminal));
+  for (const command of [root, ...root.commands])
+    command
+      .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+      .showHelpAfterError(`("stepgate ${command === root ? '' : `${command.name()} `}--help" explains)`);
+  return root;
+}
+
+// A reader that leaves early (`stepgate ls | head -1`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  const expected = error instanceof Failure || error instanceof ConfigError;
+  const message = error instanceof Error ? error.message : String(error);
+  terminal.err(expected ? message : `stepgate failed: ${message} (with STEPGATE_DEBUG=1 it says where)`);
+  if (!expected && process.env.STEPGATE_DEBUG && error instanceof Error) terminal.err(error.stack ?? '');
+  process.exit(1);
+}
