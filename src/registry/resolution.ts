@@ -1,0 +1,19 @@
+// What a name means: the catalog's answer, and what the config says of a model. Types and one constructor.
+import type { BaseModel, BaseName, Checkpoint, LatestPolicy } from '../domain.ts';
+import type { ErrorCode } from '../errors.ts';
+
+export type Refusal = { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
+
+export type Resolution =
+  | { readonly kind: 'base'; readonly base: BaseModel }
+  | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
+  | Refusal;
+
+export const refuse = (code: ErrorCode, message: string): Refusal => ({ kind: 'refused', code, message });
+
+export interface ModelSettings {
+  readonly latest: LatestPolicy;
+  readonly base?: BaseName | undefined;
+  /** The directory in which its checkpoints are looked for. */
+  readonly watch?: string | undefined;
+}
