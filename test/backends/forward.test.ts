@@ -94,14 +94,15 @@ describe('an answer passes', () => {
   });
 
   test.each([
-    ['whole, with its new length', json(200, { model: 'my-model@5-1a2b', x: 1 }), '29'],
-    ['in events', `${SSE}${chunk('data: {"model":"my-mod')}${chunk('el@5-1a2b","x":1}\n\n')}0\r\n\r\n`, undefined],
-  ])('under the name that was asked for: %s', async (_, answer, length) => {
+    ['whole', json(200, { model: 'my-model@5-1a2b', x: 1 })],
+    ['in events', `${SSE}${chunk('data: {"model":"my-mod')}${chunk('el@5-1a2b","x":1}\n\n')}0\r\n\r\n`],
+  ])('under the name that was asked for: %s', async (_, answer) => {
     const port = await rawEngine((socket) => socket.write(answer));
     const { port: at } = await gateway(port, { echo: { from: 'my-model@5-1a2b', to: 'my-model@5' } });
     const { text, headers } = await ask(at);
     expect(text).toContain('{"model":"my-model@5","x":1}');
-    expect(headers['content-length']).toBe(length === undefined ? undefined : String(Buffer.byteLength(text)));
+    // The engine's length would be wrong.
+    expect(headers['content-length']).toBeUndefined();
   });
 
   test('a connection is used again, but not when the engine is about to close it', async () => {

@@ -1,0 +1,285 @@
+// Sends one request to one engine and streams the answer into the caller's response. The one file that owns streaming:
+// flushing, backpressure, deadlines, the caller's leaving, and what a broken stream ends with. It must not choose, retry or log.
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { type ErrorCode, StepgateError } from '../errors.ts';
+import { type Echo, echoOf } from '../openai/echo.ts';
+import { errorBody } from '../openai/error-body.ts';
+import { errorEvent } from '../openai/sse.ts';
+import { engineError, saysNoModel } from './answers.ts';
+import { deadlineIn, join, leave } from './deadlines.ts';
+import { responseHeaders } from './headers.ts';
+
+export interface Forwarding {
+  readonly dispatcher: Dispatcher;
+  readonly method: string;
+  readonly path: string;
+  /** Ready to send: see headers.ts. */
+  readonly headers: Record<string, string>;
+  /** Pieces, sent in order; empty for no body. */
+  readonly body: readonly Buffer[];
+  /** Its headers may be sent already: a stream that was held with comments. Then an answer of any kind ends as events. */
+  readonly response: ServerResponse;
+  /** The gateway's own headers for the caller. */
+  readonly responseHeaders: Record<string, string>;
+  /** The name that the engine answers with and the one that the caller shall read. */
+  readonly echo: { readonly from: string; readonly to: string } | undefined;
+  /** It may be sent once more: then `missing` and `refused` are reported instead of answered. */
+  readonly replayable: boolean;
+  /** The route's streams are typed events (`event:` lines). */
+  readonly typedEvents: boolean;
+  readonly deadlines: Deadlines;
+}
+
+export interface Deadlines {
+  /** Until the first byte of the answer's body. An answer that is not streamed comes whole: give `wholeMs` there. */
+  readonly firstTokenMs: number;
+  /** Between chunks, while the caller is reading. */
+  readonly betweenChunksMs: number;
+  readonly wholeMs: number;
+}
+
+/** How it ended. Unless `done`, `left`, or `failed` with `started`, nothing was written and the response is still the caller's to use. */
+export type ForwardEnd =
+  /** The engine answered, whatever its status; the answer has been written. */
+  | { readonly kind: 'done'; readonly status: number }
+  /** 404: the engine does not know the adapter. */
+  | { readonly kind: 'missing'; readonly message: string }
+  /** No connection: nothing was sent. */
+  | { readonly kind: 'refused'; readonly message: string }
+  /** `started`: a part of the answer had reached the caller, and the response was ended as well as could be. */
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly started: boolean }
+  /** The caller closed, or `abort` was called. */
+  | { readonly kind: 'left' };
+
+/** An error answer is read whole up to this size where it must be understood before it is passed on. */
+const COLLECT_BYTES_MAX = 64 * 1024;
+
+/**
+ * Calls `onEnd` exactly once, and not before it has returned. `abort` closes the engine's request at once and ends it as
+ * `left`, leaving the response as it is.
+ */
+export function forward(request: Forwarding, onEnd: (end: ForwardEnd) => void): { abort(): void } {
+  const transfer = new Transfer(request, onEnd);
+  transfer.start();
+  return transfer;
+}
+
+/** `idle`: nothing has come. `pass`: bytes go through. `collect`: an error answer is gathered, to be understood first. */
+type Phase = 'idle' | 'pass' | 'collect' | 'over';
+
+class Transfer implements Dispatcher.DispatchHandler {
+  readonly #request: Forwarding;
+  readonly #response: ServerResponse;
+  readonly #onEnd: (end: ForwardEnd) => void;
+  readonly #echo: Echo | undefined;
+  readonly #held: boolean;
+  readonly #wholeAt: number;
+  #dueAt: number;
+  #phase: Phase = 'idle';
+  #controller: Dispatcher.DispatchController | undefined;
+  #status = 0;
+  #engineHeaders: IncomingHttpHeaders = {};
+  #isStream = false;
+  #collected: Buffer[] = [];
+  #collectedBytes = 0;
+  /** The last bytes that were written. */
+  #last: Buffer | undefined;
+
+  constructor(request: Forwarding, onEnd: (end: ForwardEnd) => void) {
+    this.#request = request;
+    this.#response = request.response;
+    this.#onEnd = onEnd;
+    this.#echo = request.echo && echoOf(request.echo);
+    this.#held = request.response.headersSent;
+    this.#wholeAt = deadlineIn(request.deadlines.wholeMs);
+    this.#dueAt = deadlineIn(request.deadlines.firstTokenMs);
+  }
+
+  start(): void {
+    const { dispatcher, method, path, headers, body } = this.#request;
+    if (this.#response.destroyed) return process.nextTick(() => this.abort());
+    this.#response.on('close', this.#onClose);
+    join(this);
+    // One buffer leaves in one write with the head; undici sends an iterable piece by piece, through promises.
+    const bytes = body.length < 2 ? (body[0] ?? null) : Buffer.concat(body);
+    dispatcher.dispatch({ method, path, headers, body: bytes }, this);
+  }
+
+  abort(): void {
+    if (this.#finish({ kind: 'left' })) this.#controller?.abort(new Error('the caller left'));
+  }
+
+  /** An arrow, so that it can be taken off again. */
+  readonly #onClose = (): void => this.abort();
+
+  // -- the engine's side ---------------------------------------------------------------------------------------------
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    // The caller left while the connection was being made.
+    if (this.#phase === 'over') controller.abort(new Error('the caller left'));
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200 || this.#phase === 'over') return;
+    this.#status = status;
+    this.#engineHeaders = headers;
+    this.#isStream = String(headers['content-type']).startsWith('text/event-stream');
+    const ok = status < 300 && (this.#isStream || !this.#held);
+    const collect = (status === 404 && this.#request.replayable) || (this.#held && !ok);
+    this.#phase = collect ? 'collect' : 'pass';
+    // A stream's head goes out even if the first token is far, but in one write with it when it is here.
+    if (this.#isStream && !collect && !this.#held) process.nextTick(this.#flushHead);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#phase === 'over') return;
+    this.#dueAt = deadlineIn(this.#request.deadlines.betweenChunksMs);
+    if (this.#phase === 'collect') return this.#collect(chunk);
+    this.#write(this.#echo === undefined ? chunk : this.#echo.push(chunk));
+    if (this.#response.writableNeedDrain) this.#waitForCaller(controller);
+  }
+
+  onResponseEnd(): void {
+    if (this.#phase === 'over') return;
+    if (this.#phase === 'collect') return this.#answerCollected();
+    const rest = this.#echo?.end();
+    if (rest !== undefined && rest.length > 0) this.#write(rest);
+    this.#sendHead();
+    this.#response.end();
+    this.#finish({ kind: 'done', status: this.#status });
+  }
+
+  onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
+    if (this.#phase === 'over') return;
+    const code = 'code' in error ? String(error.code) : error.name;
+    const message = `${error.message === '' ? code : error.message}.`;
+    if (this.#controller !== undefined) this.#fail('backend_error', `The engine broke off: ${message}`);
+    // undici may say this from within `dispatch`.
+    else process.nextTick(() => this.#refuse(code, message));
+  }
+
+  /** Nothing was sent. */
+  #refuse(code: string, message: string): void {
+    if (code === 'UND_ERR_INVALID_ARG') return this.#fail('internal_error', `The request cannot be sent: ${message}`);
+    const refused = `No connection to the engine: ${message}`;
+    if (this.#request.replayable) this.#finish({ kind: 'refused', message: refused });
+    else this.#fail('backend_unavailable', refused);
+  }
+
+  /** Called by the common clock. */
+  sweep(nowMs: number): void {
+    const { firstTokenMs, betweenChunksMs, wholeMs } = this.#request.deadlines;
+    if (nowMs >= this.#wholeAt) return this.#timeOut(`the answer was not complete after ${wholeMs} ms`);
+    if (nowMs < this.#dueAt || this.#controller?.paused) return;
+    if (this.#last === undefined) this.#timeOut(`no first token within ${firstTokenMs} ms`);
+    else this.#timeOut(`nothing came for ${betweenChunksMs} ms in the middle of the answer`);
+  }
+
+  // -- the caller's side ---------------------------------------------------------------------------------------------
+
+  readonly #flushHead = (): void => {
+    if (this.#phase !== 'pass' || this.#response.headersSent) return;
+    try {
+      this.#sendHead();
+      this.#response.flushHeaders();
+    } catch (error) {
+      // A header that Node refuses to write. Elsewhere undici catches it and ends the request.
+      this.#stop('backend_error', `The engine's answer cannot be passed on: ${String(error)}`);
+    }
+  };
+
+  #sendHead(): void {
+    if (this.#response.headersSent) return;
+    // Another name is another length: such an answer goes out chunked. (Telling the new length saved nothing measurable.)
+    const bytes = this.#echo === undefined ? this.#engineHeaders['content-length'] : undefined;
+    const headers = responseHeaders(this.#engineHeaders, this.#request.responseHeaders, bytes);
+    this.#response.writeHead(this.#status, headers);
+  }
+
+  #write(bytes: Buffer): void {
+    // An empty write would still start a chunked body; all of the chunk may be held back by the echo.
+    if (bytes.length === 0 || this.#response.destroyed) return;
+    this.#sendHead();
+    this.#last = bytes;
+    this.#response.write(bytes);
+  }
+
+  #waitForCaller(controller: Dispatcher.DispatchController): void {
+    if (controller.paused) return;
+    controller.pause();
+    this.#response.once('drain', () => {
+      this.#dueAt = deadlineIn(this.#request.deadlines.betweenChunksMs);
+      controller.resume();
+    });
+  }
+
+  #collect(chunk: Buffer): void {
+    this.#collected.push(chunk);
+    this.#collectedBytes += chunk.length;
+    if (this.#collectedBytes <= COLLECT_BYTES_MAX) return;
+    if (this.#held) return this.#stop('backend_error', `The engine answered ${this.#status} and too much to read.`);
+    // Too long to be the one answer that is looked for.
+    this.#passCollected();
+  }
+
+  #passCollected(): void {
+    this.#phase = 'pass';
+    for (const chunk of this.#collected) this.#write(this.#echo === undefined ? chunk : this.#echo.push(chunk));
+    this.#collected = [];
+  }
+
+  #answerCollected(): void {
+    const error = engineError(Buffer.concat(this.#collected).toString('utf8'), this.#status);
+    if (this.#request.replayable && this.#status === 404 && saysNoModel(error)) {
+      this.#finish({ kind: 'missing', message: error.message });
+      return;
+    }
+    if (this.#held) {
+      this.#response.end(errorEvent(error, this.#request.typedEvents));
+      this.#finish({ kind: 'done', status: this.#status });
+      return;
+    }
+    this.#passCollected();
+    this.onResponseEnd();
+  }
+
+  #timeOut(what: string): void {
+    this.#stop('deadline_exceeded', `The engine was too slow: ${what} (\`deadlines\` in the config).`);
+  }
+
+  /** Fails from our side: the engine is still at it. */
+  #stop(code: ErrorCode, message: string): void {
+    this.#fail(code, message);
+    this.#controller?.abort(new Error(message));
+  }
+
+  #fail(code: ErrorCode, message: string): void {
+    const response = this.#response;
+    const started = response.headersSent && this.#phase === 'pass' && !(this.#held && this.#last === undefined);
+    if (!this.#finish({ kind: 'failed', code, message, started }) || !started) return;
+    // A caller that does not read would never get the event, and would hold its memory: break it off.
+    if (!this.#isStream || response.writableNeedDrain) response.destroy();
+    else {
+      const event = errorEvent(errorBody(new StepgateError(code, message)).error, this.#request.typedEvents);
+      response.end(this.#isMidEvent() ? `\n\n${event}` : event);
+    }
+  }
+
+  /** A new event must not continue the one that was cut. */
+  #isMidEvent(): boolean {
+    const last = this.#last;
+    return last !== undefined && !(last.at(-1) === 0x0a && last.at(-2) === 0x0a);
+  }
+
+  /** True the first time. */
+  #finish(end: ForwardEnd): boolean {
+    if (this.#phase === 'over') return false;
+    this.#phase = 'over';
+    leave(this);
+    this.#response.off('close', this.#onClose);
+    this.#onEnd(end);
+    return true;
+  }
+}

@@ -1,0 +1,89 @@
+// Rewrites the answer's `"model":"<from>"` to `"model":"<to>"` as its bytes stream by, whatever way they are cut into chunks.
+// It parses nothing and holds back only bytes that may be the beginning of a match.
+//
+// Why bytes are enough: inside a JSON string every quote is escaped, so `"model":"` with four bare quotes can only be a key
+// and its value (a first quote after a backslash is not bare, and is left alone). Text that a model generates cannot forge it.
+
+const KEY = Buffer.from('"model":');
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const EMPTY = Buffer.alloc(0);
+
+/** Undefined when there is nothing to rewrite. */
+export function echoOf(names: { readonly from: string; readonly to: string }): Echo | undefined {
+  return names.from === names.to ? undefined : new Echo(names.from, names.to);
+}
+
+export class Echo {
+  readonly #tight: Buffer;
+  /** Python's json.dumps puts a space after the colon; pydantic's serialiser does not. */
+  readonly #spaced: Buffer;
+  readonly #to: Buffer;
+  #held: Buffer = EMPTY;
+  /** The byte before `#held`: a backslash there makes a quote an escaped one. */
+  #before = 0;
+
+  constructor(from: string, to: string) {
+    this.#tight = Buffer.from(`"model":${JSON.stringify(from)}`);
+    this.#spaced = Buffer.from(`"model": ${JSON.stringify(from)}`);
+    this.#to = Buffer.from(`"model":${JSON.stringify(to)}`);
+  }
+
+  /** What may be sent on now; shares the chunk's memory where nothing changed. */
+  push(chunk: Buffer): Buffer {
+    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    const pieces: Buffer[] = [];
+    let sent = 0;
+    for (let at = bytes.indexOf(KEY); at !== -1; at = bytes.indexOf(KEY, at + 1)) {
+      const length = this.#matchLength(bytes, at);
+      if (length === 0) continue;
+      pieces.push(bytes.subarray(sent, at), this.#to);
+      sent = at + length;
+    }
+    const hold = this.#holdFrom(bytes, sent);
+    if (hold > 0) this.#before = bytes[hold - 1] ?? 0;
+    this.#held = hold === bytes.length ? EMPTY : bytes.subarray(hold);
+    const rest = bytes.subarray(sent, hold);
+    return pieces.length === 0 ? rest : Buffer.concat([...pieces, rest]);
+  }
+
+  /** What was held back, now that nothing follows. */
+  end(): Buffer {
+    const rest = this.#held;
+    this.#held = EMPTY;
+    return rest;
+  }
+
+  #matchLength(bytes: Buffer, at: number): number {
+    if (this.#isEscaped(bytes, at)) return 0;
+    for (const pattern of [this.#tight, this.#spaced]) {
+      if (startsWith(bytes, at, pattern)) return pattern.length;
+    }
+    return 0;
+  }
+
+  #isEscaped(bytes: Buffer, at: number): boolean {
+    return (at === 0 ? this.#before : bytes[at - 1]) === BACKSLASH;
+  }
+
+  /** Where the longest tail begins that may still become a match; the end when there is none. */
+  #holdFrom(bytes: Buffer, sent: number): number {
+    const first = Math.max(sent, bytes.length - this.#spaced.length + 1);
+    for (let at = bytes.indexOf(QUOTE, first); at !== -1; at = bytes.indexOf(QUOTE, at + 1)) {
+      if (this.#isEscaped(bytes, at)) continue;
+      const tail = bytes.subarray(at);
+      if (isPrefix(tail, this.#tight) || isPrefix(tail, this.#spaced)) return at;
+    }
+    return bytes.length;
+  }
+}
+
+function startsWith(bytes: Buffer, at: number, pattern: Buffer): boolean {
+  return (
+    at + pattern.length <= bytes.length && bytes.compare(pattern, 0, pattern.length, at, at + pattern.length) === 0
+  );
+}
+
+function isPrefix(tail: Buffer, pattern: Buffer): boolean {
+  return tail.length < pattern.length && pattern.compare(tail, 0, tail.length, 0, tail.length) === 0;
+}
