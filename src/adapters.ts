@@ -1,0 +1,201 @@
+// Keeps engines in step with the registry: carries out the loads and unloads that the router asks for, and tells the router what was
+// published or retired. It decides neither; one load or unload ends in one event.
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import {
+  type Adapter,
+  type AdapterId,
+  assertNever,
+  type BackendName,
+  type BaseModel,
+  type BaseName,
+  type Checkpoint,
+  type CheckpointId,
+  type CheckpointName,
+  type ModelName,
+  type Why,
+} from './domain.ts';
+import { StepgateError } from './errors.ts';
+import type { Fleet } from './fleet.ts';
+import type { Journal } from './journal.ts';
+import type { Metrics } from './metrics.ts';
+import type { Registry, RegistryChange } from './registry/registry.ts';
+import type { RouterEvent } from './router/events.ts';
+
+export interface AdaptersParts {
+  readonly registry: Registry;
+  readonly fleet: Fleet;
+  readonly metrics: Metrics;
+  readonly journal: Journal;
+  readonly log: Logger;
+  readonly feed: (event: RouterEvent) => void;
+}
+
+/** A failed unload is reported to the router only after this: an engine that always refuses must not be asked in a loop. */
+const UNLOAD_BACKOFF_MS = 1000;
+
+interface Move {
+  readonly backend: BackendName;
+  readonly adapter: AdapterId;
+  readonly why: Why;
+}
+
+export class Adapters {
+  readonly #parts: AdaptersParts;
+  /** Every adapter that an engine may still hold, by the name it was told. */
+  readonly #known = new Map<string, { adapter: Adapter; name: CheckpointName }>();
+  readonly #promoted = new Map<ModelName, CheckpointId>();
+
+  constructor(parts: AdaptersParts) {
+    this.#parts = parts;
+    const { catalog } = parts.registry;
+    for (const model of catalog.models())
+      for (const checkpoint of catalog.checkpoints(model)) this.#remember(checkpoint);
+  }
+
+  #remember({ adapter, name }: Checkpoint): void {
+    if (adapter !== undefined) this.#known.set(adapter.id, { adapter, name });
+  }
+
+  /** Where the store keeps it; undefined: not ours. */
+  pathOf(name: string): string | undefined {
+    return this.#known.get(name)?.adapter.path;
+  }
+
+  /** What callers call the adapter that engines know by this name. */
+  nameOf(adapter: AdapterId): CheckpointName | undefined {
+    return this.#known.get(adapter)?.name;
+  }
+
+  async load(move: Move): Promise<void> {
+    const { fleet, metrics, journal, log, feed } = this.#parts;
+    const { backend, adapter } = move;
+    this.#say('load', move);
+    const since = performance.now();
+    const known = this.#known.get(adapter);
+    const outcome = known
+      ? await fleet.get(backend).load(known.adapter)
+      : ({ kind: 'failed', fault: 'adapter', message: 'it is not in the store' } as const);
+    const tookMs = performance.now() - since;
+    if (outcome.kind === 'loaded') {
+      metrics.loaded(backend, tookMs);
+      log.info({ ...move, tookMs }, 'loaded');
+      journal.tell({ type: 'loaded', backend, adapter, tookMs });
+      return feed({ type: 'loaded', backend, adapter });
+    }
+    const { fault } = outcome;
+    metrics.loadFailed(backend, fault);
+    log.warn({ ...move, fault, about: outcome.message }, 'load failed');
+    journal.tell({ type: 'loadFailed', backend, adapter, about: outcome.message });
+    const message = `engine ${backend} could not load ${adapter}: ${outcome.message}`;
+    feed({ type: 'loadFailed', backend, adapter, fault, message });
+  }
+
+  async unload(move: Move): Promise<void> {
+    const { fleet, metrics, journal, log, feed } = this.#parts;
+    const { backend, adapter, why } = move;
+    this.#say('unload', move);
+    metrics.unloading(backend, why);
+    const since = performance.now();
+    const outcome = await fleet.get(backend).unload(adapter);
+    if (outcome.kind === 'unloaded') {
+      journal.tell({ type: 'unloaded', backend, adapter, tookMs: performance.now() - since });
+      return feed({ type: 'unloaded', backend, adapter });
+    }
+    log.warn({ ...move, about: outcome.message }, 'unload failed');
+    await sleep(UNLOAD_BACKOFF_MS, undefined, { ref: false });
+    feed({ type: 'unloadFailed', backend, adapter });
+  }
+
+  #say(type: 'load' | 'unload', move: Move): void {
+    this.#parts.log.info(move, type);
+    this.#parts.journal.tell({ type, ...move });
+  }
+
+  promote(model: ModelName, id: CheckpointId): void {
+    const { registry, journal, log } = this.#parts;
+    if (this.#promoted.get(model) === id) return;
+    this.#promoted.set(model, id);
+    try {
+      registry.setLatest(model, id);
+    } catch (error) {
+      // It moved in memory; after a restart it moves again, as soon as an engine is warm.
+      log.error({ model, err: error }, 'latest could not be written down');
+    }
+    const checkpoint = registry.catalog.latest(model)?.name;
+    if (checkpoint === undefined) return;
+    journal.tell({ type: 'promoted', model, checkpoint });
+    log.info({ model, checkpoint }, 'latest moved');
+  }
+
+  /** The registry's news, for engines and people. */
+  onChange(change: RegistryChange): void {
+    const { journal, log } = this.#parts;
+    const { checkpoint } = change;
+    const { name, revision, source, state } = checkpoint;
+    this.#remember(checkpoint);
+    if (change.kind !== 'deleted') this.#retire(change.replaced);
+    switch (change.kind) {
+      case 'registered':
+        log.info({ checkpoint: name, revision, source }, 'registered');
+        journal.tell({ type: 'registered', checkpoint: name, revision, source });
+        break;
+      case 'unservable': {
+        const reasons = state.kind === 'unservable' ? state.reasons : [];
+        log.warn({ checkpoint: name, reasons }, 'checkpoint is not servable');
+        journal.tell({ type: 'unservable', checkpoint: name, reasons });
+        break;
+      }
+      case 'deleted':
+        log.info({ checkpoint: name }, 'deleted');
+        journal.tell({ type: 'deleted', checkpoint: name });
+        this.#retire(checkpoint);
+        break;
+      default:
+        assertNever(change);
+    }
+    this.#publish(checkpoint.model);
+  }
+
+  #retire(checkpoint: Checkpoint | undefined): void {
+    if (checkpoint?.adapter !== undefined) this.#parts.feed({ type: 'retired', adapter: checkpoint.adapter.id });
+  }
+
+  publishAll(): void {
+    for (const model of this.#parts.registry.catalog.models()) this.#publish(model);
+  }
+
+  /** Has the newest checkpoint of a model loaded before anyone asks for it, where `latest` waits for that. */
+  #publish(model: ModelName): void {
+    const { catalog } = this.#parts.registry;
+    if ((catalog.settings(model)?.latest ?? 'ready') !== 'ready') return;
+    const newest = catalog
+      .checkpoints(model)
+      .findLast(({ step, state }) => step !== undefined && state.kind === 'servable');
+    const base = newest && this.baseOf(newest);
+    if (newest?.adapter === undefined || base === undefined) return;
+    this.#parts.feed({ type: 'published', model, checkpoint: newest.id, adapter: newest.adapter.id, base: base.name });
+  }
+
+  /** The base that a checkpoint is served on: its own, or the fleet's only one. Undefined: not known, or not yet. */
+  baseOf(checkpoint: Checkpoint): BaseModel | undefined {
+    const { bases } = this.#parts.registry.catalog;
+    if (checkpoint.base === undefined) return bases.length === 1 ? bases[0] : undefined;
+    return bases.find((base) => base.name === checkpoint.base) ?? { name: checkpoint.base, maxModelLen: undefined };
+  }
+
+  /** @throws StepgateError that says what to do when no base can be told. */
+  baseNameOf(checkpoint: Checkpoint): BaseName {
+    const base = this.baseOf(checkpoint);
+    if (base !== undefined) return base.name;
+    const { bases } = this.#parts.registry.catalog;
+    if (bases.length === 0)
+      throw new StepgateError('backend_unavailable', 'no engine has come up yet; GET /ready says why');
+    const known = bases.map(({ name }) => name).join(', ');
+    throw new StepgateError(
+      'checkpoint_not_servable',
+      `${checkpoint.name} does not say which base it is for, and the engines serve several (${known}): set models.${checkpoint.model}.base in the config`,
+    );
+  }
+}

@@ -1,0 +1,226 @@
+// The public surface: the routes of engines, the models, health and metrics. Reads a request, resolves its name, hands it to the gateway.
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import type { HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { type Context, Hono } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { isLoopback } from './config.ts';
+import type { Checkpoint } from './domain.ts';
+import { StepgateError } from './errors.ts';
+import type { Gateway } from './gateway.ts';
+import { type BodyFields, scanBody, spliceModel } from './openai/body.ts';
+import { baseCard, checkpointCard, type ModelCard } from './openai/cards.ts';
+import { asStepgateError, errorBody, errorHeaders, sendError } from './openai/error-body.ts';
+import { readBody } from './openai/read-body.ts';
+import { ROUTES, type Route } from './openai/routes.ts';
+
+export type Env = { Bindings: HttpBindings };
+
+export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
+  const app = new Hono<Env>();
+  for (const route of ROUTES) {
+    app.post(route.path, ({ env: { incoming, outgoing } }) => {
+      void take(gateway, route, { incoming, response: outgoing as ServerResponse, log });
+      return RESPONSE_ALREADY_SENT;
+    });
+    app.all(route.path, (c) => wrongMethod(c, 'POST'));
+  }
+  addModels(app, gateway);
+  addTrainerRoutes(app, gateway);
+  app.get('/health', (c) => c.body(null, 200));
+  app.get('/ready', (c) => ready(c, gateway));
+  app.get('/metrics', async (c) =>
+    c.body(await gateway.metrics.text(), 200, { 'content-type': gateway.metrics.contentType }),
+  );
+  addErrors(app, log);
+  return app;
+}
+
+/** The last resorts of an app, shared with the admin's. */
+export function addErrors(app: Hono<Env>, log: Logger): void {
+  app.notFound((c) => {
+    throw new StepgateError('route_not_found', `no route ${c.req.method} ${c.req.path}; docs/api.md lists them`);
+  });
+  app.onError((thrown, c) => {
+    const error = asStepgateError(thrown);
+    if (error.code === 'internal_error') log.error({ err: thrown }, 'bug');
+    return c.body(JSON.stringify(errorBody(error)), error.status as ContentfulStatusCode, errorHeaders(error));
+  });
+}
+
+export function wrongMethod(c: Context, allowed: string): never {
+  c.header('allow', allowed);
+  throw new StepgateError('method_not_allowed', `${c.req.path} takes ${allowed}, not ${c.req.method}`);
+}
+
+interface Call {
+  readonly incoming: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly log: Logger;
+}
+
+/** A request for a model, from its first byte until the gateway has it, or it is refused. */
+async function take(gateway: Gateway, route: Route, { incoming, response, log }: Call): Promise<void> {
+  const arrivedAt = performance.now();
+  const requestId = requestIdOf(incoming);
+  try {
+    checkContentType(incoming);
+    const body = await readBody(incoming, gateway.config.limits.bodyBytesMax);
+    const { field, stream } = modelField(scanBody(body), route);
+    const name = field.kind === 'string' ? field.value : undefined;
+    const { engineName, ...target } = resolve(gateway, name);
+    gateway.submit({
+      route,
+      incoming,
+      response,
+      requestId,
+      name: name ?? target.base,
+      ...target,
+      stream,
+      body: spliceModel(body, field, engineName).pieces,
+      arrivedAt,
+    });
+  } catch (thrown) {
+    const error = asStepgateError(thrown);
+    gateway.metrics.answered(route.path, error.code, performance.now() - arrivedAt);
+    if (error.code === 'internal_error') log.error({ err: thrown, requestId }, 'bug');
+    else log.info({ requestId, route: route.path, code: error.code, about: error.message }, 'request refused');
+    // An unread rest of the body must not be taken for the next request.
+    sendError(response, error, { 'x-request-id': requestId, ...(incoming.complete ? {} : { connection: 'close' }) });
+  }
+}
+
+const SANE_ID = /^[\w.:-]{1,128}$/;
+
+function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
+}
+
+function checkContentType({ headers }: IncomingMessage): void {
+  const type = headers['content-type'];
+  if (type === undefined || /^application\/(?:[\w.-]+\+)?json\b/i.test(type)) return;
+  throw new StepgateError('unsupported_media_type', `the body is "${type}"; send content-type: application/json`);
+}
+
+function modelField(scanned: BodyFields, route: Route) {
+  if (scanned.kind === 'notJson') throw new StepgateError('invalid_json', `the body is not JSON: ${scanned.message}`);
+  if (scanned.kind === 'notObject')
+    throw new StepgateError('invalid_json', 'the body is JSON, but not an object; send {"model": ..., ...}');
+  const { model, stream } = scanned;
+  if (model.kind === 'other') {
+    throw new StepgateError('invalid_request', '`model` must be a string, such as "my-model@5"', { param: 'model' });
+  }
+  if (model.kind === 'absent' && route.model === 'required') {
+    throw new StepgateError(
+      'model_required',
+      'the body has no `model`; ask for a step ("my-model@5"), a model or a base; GET /v1/models lists them',
+      { param: 'model' },
+    );
+  }
+  return { field: model, stream };
+}
+
+/** Resolves a name once, to the one base or checkpoint that will answer; no name means the base. */
+function resolve(gateway: Gateway, name: string | undefined) {
+  const { catalog } = gateway.registry;
+  if (name === undefined) {
+    const [base] = catalog.bases;
+    if (base === undefined) throw noEngineYet();
+    return { base: base.name, checkpoint: undefined, engineName: base.name };
+  }
+  const resolution = catalog.resolve(name);
+  switch (resolution.kind) {
+    case 'base':
+      return { base: resolution.base.name, checkpoint: undefined, engineName: resolution.base.name };
+    case 'checkpoint': {
+      const { checkpoint } = resolution;
+      return {
+        base: gateway.adapters.baseNameOf(checkpoint),
+        checkpoint,
+        engineName: checkpoint.adapter?.id ?? checkpoint.name,
+      };
+    }
+    case 'refused':
+      if (resolution.code === 'model_not_found' && catalog.bases.length === 0) throw noEngineYet();
+      throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
+  }
+}
+
+/** Bases are known only from engines: until one has come up, a name may be one of theirs. */
+const noEngineYet = () =>
+  new StepgateError(
+    'backend_unavailable',
+    'no engine has come up yet, so it is not known which models there are; GET /ready says why',
+  );
+
+function addModels(app: Hono<Env>, gateway: Gateway): void {
+  const { catalog } = gateway.registry;
+  const card = (checkpoint: Checkpoint): ModelCard => checkpointCard(checkpoint, gateway.adapters.baseOf(checkpoint));
+  app.get('/v1/models', (c) => {
+    const bases = catalog.bases.map((base) => baseCard(base, gateway.startedAtMs));
+    return c.json({ object: 'list', data: [...bases, ...catalog.servable().map(card)] });
+  });
+  app.get('/v1/models/:id{.+}', (c) => {
+    const resolution = catalog.resolve(c.req.param('id'));
+    if (resolution.kind === 'refused') throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
+    return c.json(
+      resolution.kind === 'base' ? baseCard(resolution.base, gateway.startedAtMs) : card(resolution.checkpoint),
+    );
+  });
+}
+
+const LoadRequest = z.object({ lora_name: z.string().min(1), lora_path: z.string().min(1) });
+const UnloadRequest = z.object({ lora_name: z.string().min(1) });
+
+/** vLLM's own two routes: a trainer that loads into an engine registers here without a change. */
+function addTrainerRoutes(app: Hono<Env>, gateway: Gateway): void {
+  app.post('/v1/load_lora_adapter', async (c) => {
+    const { lora_name: name, lora_path: path } = await parseBody(c, LoadRequest);
+    const { listen, roots } = gateway.config;
+    if (roots.length === 0 && !isLoopback(listen.host)) {
+      throw new StepgateError(
+        'path_not_allowed',
+        `checkpoints can be registered from the network only when the config says from where: add the trainers' output directories to "roots"`,
+      );
+    }
+    await gateway.registry.register({ name, path });
+    return c.text(`Success: LoRA adapter '${name}' added successfully.`);
+  });
+  app.post('/v1/unload_lora_adapter', async (c) => {
+    const { lora_name: name } = await parseBody(c, UnloadRequest);
+    gateway.registry.remove(name);
+    return c.text(`Success: LoRA adapter '${name}' removed successfully.`);
+  });
+  for (const path of ['/v1/load_lora_adapter', '/v1/unload_lora_adapter']) app.all(path, (c) => wrongMethod(c, 'POST'));
+}
+
+/** @throws StepgateError with the first field at fault */
+export async function parseBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+  let body: unknown;
+  try {
+    body = await c.req.json();
+  } catch {
+    throw new StepgateError('invalid_json', 'the body is not JSON');
+  }
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const param = issue?.path.join('.');
+  throw new StepgateError(
+    'invalid_request',
+    `${param === '' ? 'the body' : `\`${param}\``}: ${issue?.message ?? 'invalid'}`,
+    { ...(param && { param }) },
+  );
+}
+
+function ready(c: Context, gateway: Gateway): Response {
+  const backends = [...gateway.fleet.members].map(([name, { state, about }]) => ({ name, state, about }));
+  const isReady = !gateway.closing && backends.some(({ state }) => state === 'up');
+  return c.json({ ready: isReady, stopping: gateway.closing, backends }, isReady ? 200 : 503);
+}

@@ -1,0 +1,182 @@
+// The shell around the router: feeds it what happens, carries out what it asks for. Requests and engines meet here, and nowhere else.
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import { Adapters } from './adapters.ts';
+import type { Config } from './config.ts';
+import { as, assertNever, type TicketId } from './domain.ts';
+import { type Asked, type Bounce, Exchange, type OutcomeCode } from './exchange.ts';
+import { Fleet } from './fleet.ts';
+import type { Journal } from './journal.ts';
+import { levelsOf } from './levels.ts';
+import { Metrics } from './metrics.ts';
+import type { Registry } from './registry/registry.ts';
+import type { Effect } from './router/effects.ts';
+import type { RouterEvent } from './router/events.ts';
+import { Router } from './router/router.ts';
+
+export interface GatewayParts {
+  readonly config: Config;
+  readonly registry: Registry;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+export class Gateway {
+  readonly router: Router;
+  readonly fleet: Fleet;
+  readonly adapters: Adapters;
+  readonly metrics: Metrics;
+  readonly registry: Registry;
+  readonly journal: Journal;
+  readonly config: Config;
+  readonly startedAtMs = Date.now();
+  readonly #log: Logger;
+  readonly #exchanges = new Map<TicketId, Exchange>();
+  readonly #events: RouterEvent[] = [];
+  #feeding = false;
+  #tickets = 0;
+  #alarm: NodeJS.Timeout | undefined;
+  #closing = false;
+  #idle: (() => void) | undefined;
+
+  constructor({ config, registry, journal, log }: GatewayParts) {
+    this.config = config;
+    this.registry = registry;
+    this.journal = journal;
+    this.#log = log;
+    const { queueMax, waitMsMax } = config.limits;
+    const { drainAfterMs, failureMemoryMs } = config.scheduling;
+    this.router = new Router({ queueMax, waitMsMax, drainAfterMs, failureMemoryMs });
+    this.metrics = new Metrics(() => levelsOf(this));
+    const feed = (event: RouterEvent) => this.#feed(event);
+    this.fleet = new Fleet({
+      config,
+      log,
+      journal,
+      feed,
+      pathOf: (name) => this.adapters.pathOf(name),
+      onBases: (bases) => registry.catalog.setBases(bases),
+      onUp: () => this.adapters.publishAll(),
+    });
+    this.adapters = new Adapters({ registry, fleet: this.fleet, metrics: this.metrics, journal, log, feed });
+  }
+
+  /** Resolves when every engine was asked once: from then on a request can be placed. */
+  start(): Promise<void> {
+    return this.fleet.start();
+  }
+
+  /** Takes a request from its arrival to its end; the exchange answers it. */
+  submit(asked: Asked): void {
+    const ticket = as<TicketId>(++this.#tickets);
+    const exchange = new Exchange(ticket, asked, { config: this.config, listener: this.#listener });
+    this.#exchanges.set(ticket, exchange);
+    if (this.#closing) return exchange.reject('shutting_down', 'the gateway is stopping; ask again in a moment');
+    const { base, checkpoint } = asked;
+    const adapter = checkpoint?.adapter?.id;
+    const target =
+      adapter === undefined ? ({ kind: 'base', base } as const) : ({ kind: 'adapter', adapter, base } as const);
+    this.#feed({ type: 'arrived', ticket, target });
+    if (exchange.placed === undefined) exchange.hold();
+  }
+
+  readonly #listener = {
+    over: (exchange: Exchange, code: OutcomeCode) => {
+      this.#forget(exchange, code, exchange.asked.response.statusCode);
+      const { placed, ticket } = exchange;
+      // It may be dead: better found out now than at the next look.
+      if (code === 'backend_error' && placed !== undefined) void this.fleet.get(placed.backend).probeNow();
+      this.#feed({ type: 'ended', ticket, outcome: 'done' });
+    },
+    left: (exchange: Exchange) => {
+      this.#forget(exchange, 'client_closed', 499);
+      this.#feed({ type: 'cancelled', ticket: exchange.ticket });
+    },
+    bounced: (exchange: Exchange, end: Bounce) => {
+      const { placed, model, ticket, asked } = exchange;
+      const backend = placed?.backend;
+      this.#log.warn({ backend, model, requestId: asked.requestId, about: end.message }, `engine: ${end.kind}`);
+      if (end.kind === 'refused' && backend !== undefined) this.fleet.get(backend).suspect(end.message);
+      exchange.placed = undefined;
+      this.#feed({ type: 'ended', ticket, outcome: end.kind });
+      if (exchange.placed === undefined) exchange.hold();
+    },
+  };
+
+  #forget(exchange: Exchange, code: OutcomeCode, status: number): void {
+    const { asked, model, placed } = exchange;
+    this.#exchanges.delete(exchange.ticket);
+    const now = performance.now();
+    const tookMs = now - asked.arrivedAt;
+    this.metrics.answered(asked.route.path, code, tookMs);
+    const line = { asked: asked.name, model, backend: placed?.backend, why: placed?.why, status, tookMs };
+    if (this.journal.heard) {
+      this.journal.tell({ type: 'answered', ...line, waitedMs: (placed?.at ?? now) - asked.arrivedAt });
+    }
+    if (code !== 'ok') this.#log.info({ requestId: asked.requestId, code, ...line }, 'request not answered');
+    if (this.#closing && this.#exchanges.size === 0) this.#idle?.();
+  }
+
+  /** One event after the other: what an effect sets off waits until the effects of the event before it are carried out. */
+  #feed(event: RouterEvent): void {
+    this.#events.push(event);
+    if (this.#feeding) return;
+    this.#feeding = true;
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        const now = performance.now();
+        for (const effect of this.router.step(next, now)) this.#carryOut(effect, now);
+      }
+    } finally {
+      this.#feeding = false;
+    }
+  }
+
+  #carryOut(effect: Effect, now: number): void {
+    switch (effect.type) {
+      case 'dispatch': {
+        const exchange = this.#exchanges.get(effect.ticket);
+        if (exchange === undefined) return;
+        this.metrics.dispatched(effect.backend, effect.why, now - exchange.asked.arrivedAt);
+        return exchange.dispatch(this.fleet.get(effect.backend), effect.why, now);
+      }
+      case 'load':
+        return void this.adapters.load(effect);
+      case 'unload':
+        return void this.adapters.unload(effect);
+      case 'promote':
+        return this.adapters.promote(effect.model, effect.checkpoint);
+      case 'reject':
+        return this.#exchanges.get(effect.ticket)?.reject(effect.code, effect.message);
+      case 'wakeAt':
+        clearTimeout(this.#alarm);
+        this.#alarm = setTimeout(() => this.#feed({ type: 'tick' }), Math.max(0, Math.ceil(effect.at - now)));
+        return;
+      default:
+        return assertNever(effect);
+    }
+  }
+
+  get inFlight(): number {
+    return this.#exchanges.size;
+  }
+
+  get closing(): boolean {
+    return this.#closing;
+  }
+
+  /** New requests are turned away; resolves when the last one under way has ended. */
+  async drain(): Promise<void> {
+    this.#closing = true;
+    if (this.#exchanges.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#alarm);
+    await this.fleet.close();
+  }
+}

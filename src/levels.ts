@@ -1,0 +1,27 @@
+// What the gauges show at a scrape, gathered from the registry and the router.
+import type { Gateway } from './gateway.ts';
+import type { Levels } from './metrics.ts';
+
+export function levelsOf({ registry, fleet, router }: Gateway): Levels {
+  const checkpoints = new Map([
+    ['servable', 0],
+    ['unservable', 0],
+    ['deleted', 0],
+  ]);
+  for (const model of registry.catalog.models()) {
+    for (const { state } of registry.catalog.checkpoints(model)) count(checkpoints, state.kind);
+  }
+  const backends = [...fleet.members].map(([name, member]) => {
+    const known = router.state.backends.get(name);
+    const residency = new Map([
+      ['loading', 0],
+      ['ready', 0],
+      ['draining', 0],
+    ]);
+    for (const held of known?.held.values() ?? []) count(residency, held.residency.state);
+    return { name, up: member.state === 'up', slots: known?.slots ?? 0, inFlight: known?.inFlight ?? 0, residency };
+  });
+  return { waiting: router.state.waiting, checkpoints, backends };
+}
+
+const count = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);

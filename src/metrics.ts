@@ -1,0 +1,145 @@
+// Every metric, declared here and nowhere else. Label sets are closed and small: routes, backends, catalogue codes, whys; never a caller's text.
+import { Counter, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
+import type { Why } from './domain.ts';
+import type { OutcomeCode } from './exchange.ts';
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+
+/** What the gauges show, asked for at each scrape. */
+export interface Levels {
+  readonly waiting: number;
+  readonly checkpoints: ReadonlyMap<string, number>;
+  readonly backends: readonly {
+    readonly name: string;
+    readonly up: boolean;
+    readonly slots: number;
+    readonly inFlight: number;
+    /** Residency state -> adapters. */
+    readonly residency: ReadonlyMap<string, number>;
+  }[];
+}
+
+export class Metrics {
+  readonly #registry = new PromRegistry();
+  readonly #requests: Counter<'route' | 'code'>;
+  readonly #requestSeconds: Histogram<'route'>;
+  readonly #waitSeconds: Histogram<'why'>;
+  readonly #dispatches: Counter<'backend' | 'why'>;
+  readonly #loads: Counter<'backend' | 'outcome'>;
+  readonly #loadSeconds: Histogram<'backend'>;
+  readonly #unloads: Counter<'backend' | 'why'>;
+
+  constructor(levels: () => Levels) {
+    const registers = [this.#registry];
+    this.#requests = new Counter({
+      name: 'stepgate_requests_total',
+      help: 'Requests answered, by route and outcome: ok, engine_4xx, engine_5xx, or the code of docs/errors.md.',
+      labelNames: ['route', 'code'],
+      registers,
+    });
+    this.#requestSeconds = new Histogram({
+      name: 'stepgate_request_seconds',
+      help: 'From the arrival of a request to the end of its answer.',
+      labelNames: ['route'],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#waitSeconds = new Histogram({
+      name: 'stepgate_wait_seconds',
+      help: 'From the arrival of a request to its dispatch to an engine, by why it could be placed.',
+      labelNames: ['why'],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#dispatches = new Counter({
+      name: 'stepgate_dispatches_total',
+      help: 'Requests sent to an engine, by backend and why.',
+      labelNames: ['backend', 'why'],
+      registers,
+    });
+    this.#loads = new Counter({
+      name: 'stepgate_loads_total',
+      help: 'Adapter loads, by backend and outcome: loaded, or whose fault it was.',
+      labelNames: ['backend', 'outcome'],
+      registers,
+    });
+    this.#loadSeconds = new Histogram({
+      name: 'stepgate_load_seconds',
+      help: 'Time that a successful load took.',
+      labelNames: ['backend'],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#unloads = new Counter({
+      name: 'stepgate_unloads_total',
+      help: 'Adapter unloads asked for, by backend and why.',
+      labelNames: ['backend', 'why'],
+      registers,
+    });
+    declareLevels(this.#registry, levels);
+  }
+
+  answered(route: string, code: OutcomeCode, tookMs: number): void {
+    this.#requests.inc({ route, code });
+    this.#requestSeconds.observe({ route }, tookMs / 1000);
+  }
+
+  dispatched(backend: string, why: Why, waitedMs: number): void {
+    this.#dispatches.inc({ backend, why });
+    this.#waitSeconds.observe({ why }, waitedMs / 1000);
+  }
+
+  loaded(backend: string, tookMs: number): void {
+    this.#loads.inc({ backend, outcome: 'loaded' });
+    this.#loadSeconds.observe({ backend }, tookMs / 1000);
+  }
+
+  loadFailed(backend: string, fault: 'adapter' | 'backend'): void {
+    this.#loads.inc({ backend, outcome: `${fault}_fault` });
+  }
+
+  unloading(backend: string, why: Why): void {
+    this.#unloads.inc({ backend, why });
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}
+
+function declareLevels(registry: PromRegistry, levels: () => Levels): void {
+  const registers = [registry];
+  const gauge = (name: string, help: string, labelNames: string[], collect: (gauge: Gauge) => void) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        collect(this);
+      },
+    });
+  gauge('stepgate_waiting', 'Requests that wait for a slot.', [], (it) => it.set(levels().waiting));
+  gauge('stepgate_checkpoints', 'Known checkpoints, by state.', ['state'], (it) => {
+    for (const [state, count] of levels().checkpoints) it.set({ state }, count);
+  });
+  gauge('stepgate_backend_up', '1 while the engine answers.', ['backend'], (it) => {
+    for (const { name, up } of levels().backends) it.set({ backend: name }, up ? 1 : 0);
+  });
+  gauge('stepgate_slots', 'Distinct adapters that the engine runs at once.', ['backend'], (it) => {
+    for (const { name, slots } of levels().backends) it.set({ backend: name }, slots);
+  });
+  gauge('stepgate_in_flight', 'Requests running on the engine for this gateway.', ['backend'], (it) => {
+    for (const { name, inFlight } of levels().backends) it.set({ backend: name }, inFlight);
+  });
+  gauge('stepgate_residency', 'Adapters on the engine, by state.', ['backend', 'state'], (it) => {
+    for (const { name, residency } of levels().backends) {
+      for (const [state, count] of residency) it.set({ backend: name, state }, count);
+    }
+  });
+}

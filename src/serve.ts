@@ -1,0 +1,109 @@
+// Puts the parts together and opens the two listeners. The composition root: nothing below it builds its own collaborators.
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import type { Hono } from 'hono';
+import type { Logger } from 'pino';
+import { createAdmin } from './admin.ts';
+import { createApp, type Env } from './app.ts';
+import type { Address, Config } from './config.ts';
+import { StepgateError } from './errors.ts';
+import { Gateway } from './gateway.ts';
+import { Journal } from './journal.ts';
+import { errorBody } from './openai/error-body.ts';
+import { Registry } from './registry/registry.ts';
+
+export interface Running {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly gateway: Gateway;
+  /** Lets requests under way end, turns new ones away, then stops; with `now`, cuts them. */
+  close(options?: { now?: boolean }): Promise<void>;
+}
+
+/** @throws Error with `code` EADDRINUSE and `key` ('listen' or 'admin') when an address is taken, StepgateError when the registry cannot open. */
+export async function start(config: Config, { log }: { log: Logger }): Promise<Running> {
+  let gateway: Gateway | undefined;
+  const registry = await Registry.open({
+    dataDir: config.data,
+    roots: config.roots,
+    models: config.models,
+    ...config.discovery,
+    nowMs: Date.now,
+    onChange: (change) => gateway?.adapters.onChange(change),
+    onProblem: (about) => log.warn({ about }, 'registry'),
+  });
+  const opened = new Gateway({ config, registry, journal: new Journal(), log });
+  gateway = opened;
+  const closers: (() => Promise<void>)[] = [() => opened.close(), () => registry.close()];
+  try {
+    const app = listen(createApp(opened, log), config);
+    const admin = listen(createAdmin(opened, log), config);
+    closers.unshift(...[app, admin].map((server) => () => shut(server)));
+    const adminUrl = await bind(admin, config.admin, 'admin');
+    await opened.start();
+    registry.watch();
+    const url = await bind(app, config.listen, 'listen');
+    return { url, adminUrl, gateway: opened, close: (options) => close(opened, closers, options) };
+  } catch (error) {
+    for (const closer of closers) await closer();
+    throw error;
+  }
+}
+
+async function close(gateway: Gateway, closers: readonly (() => Promise<void>)[], { now = false } = {}): Promise<void> {
+  if (!now) await gateway.drain();
+  for (const closer of closers) await closer();
+}
+
+/** Node's own limits are minutes; a slow head is cut after seconds, an idle connection is kept longer than load balancers do. */
+const TIMEOUTS = {
+  headersTimeout: 5_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 1_000,
+};
+
+function listen(app: Hono<Env>, config: Config): Server {
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    // The hot path reads the body itself, after the handler has returned.
+    autoCleanupIncoming: false,
+    serverOptions: { ...TIMEOUTS, maxHeaderSize: config.limits.headerBytesMax },
+  }) as Server;
+  server.on('clientError', refuse);
+  return server;
+}
+
+/** A request that Node could not parse: an answer in our own shape, then the end. */
+function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+  const refusal =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? new StepgateError('headers_too_large', "the request's headers are over limits.headerBytesMax")
+      : new StepgateError('invalid_request', 'not an HTTP/1.1 request that can be read, or its head came too slowly');
+  const body = JSON.stringify(errorBody(refusal));
+  socket.end(
+    `HTTP/1.1 ${refusal.status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+async function bind(server: Server, { host, port }: Address, key: 'listen' | 'admin'): Promise<string> {
+  try {
+    server.listen(port, host);
+    await once(server, 'listening');
+  } catch (error) {
+    throw Object.assign(error as NodeJS.ErrnoException, { key });
+  }
+  const bound = server.address() as AddressInfo;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}`;
+}
+
+async function shut(server: Server): Promise<void> {
+  if (!server.listening) return;
+  server.close();
+  server.closeAllConnections();
+  await once(server, 'close').catch(() => {});
+}
