@@ -41,6 +41,18 @@ export type CheckpointState =
   | { readonly kind: 'unservable'; readonly reasons: readonly string[] }
   | { readonly kind: 'deleted'; readonly atMs: number };
 
+/** What is known of a checkpoint besides its weights: for people, for `best`, and for retention. */
+export interface Details {
+  /** Finite numbers by the trainer's own names (`loss`, `eval_loss`, ...), and those set by API. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** The model class that was trained (`LlamaForCausalLM`), where the files say. */
+  readonly architecture: string | undefined;
+  /** The library that wrote it and its version (`peft 0.17.1`, `transformers 5.2.0`), where the files say. */
+  readonly library: string | undefined;
+}
+
+export const NO_DETAILS: Details = { metrics: {}, architecture: undefined, library: undefined };
+
 /** One step of one model: the row that the registry keeps. `step` is undefined for an exactly registered name. */
 export interface Checkpoint {
   readonly id: CheckpointId;
@@ -58,6 +70,7 @@ export interface Checkpoint {
   /** Unix time, ms. */
   readonly createdAtMs: number;
   readonly state: CheckpointState;
+  readonly details: Details;
 }
 
 /** A base model as an engine serves it. */

@@ -12,6 +12,7 @@ import {
   type CheckpointName,
   type Digest,
   type ModelName,
+  NO_DETAILS,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import { MIGRATIONS } from './migrations.ts';
@@ -188,6 +189,7 @@ export class Database implements Store {
       source: row.source,
       createdAtMs: row.created_at_ms,
       state: stateOf(row),
+      details: NO_DETAILS,
     };
   }
 

@@ -11,6 +11,7 @@ import {
   type CheckpointId,
   type CheckpointName,
   type ModelName,
+  NO_DETAILS,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import { AdapterIds } from './adapter-ids.ts';
@@ -255,6 +256,7 @@ export class Registry {
       source: dir,
       createdAtMs: this.#options.nowMs(),
       state: fresh.state,
+      details: NO_DETAILS,
     };
     this.#rows.add(checkpoint, { name, source: dir, signature: fresh.signature });
     this.#ids.remember(checkpoint);

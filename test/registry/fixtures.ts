@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import { type Adapter, as, type Checkpoint, type CheckpointId, type ModelName } from '../../src/domain.ts';
+import { type Adapter, as, type Checkpoint, type CheckpointId, type ModelName, NO_DETAILS } from '../../src/domain.ts';
 import { printName } from '../../src/registry/name.ts';
 import { Registry, type RegistryChange, type RegistryOptions } from '../../src/registry/registry.ts';
 
@@ -120,6 +120,7 @@ export function checkpoint(model: string, step: number | undefined, more: Partia
     source: '/runs',
     createdAtMs: 0,
     state: { kind: 'servable' },
+    details: NO_DETAILS,
     ...more,
   };
 }
