@@ -30,6 +30,9 @@ export function leave(member: Timed): void {
   members.delete(member);
 }
 
+/** How many are timed now. */
+export const inFlight = (): number => members.size;
+
 function sweepAll(): void {
   const real = performance.now();
   // When the gateway itself was held up, answers may lie unread in its sockets: time that it did not live is not the engine's.

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { inFlight } from '../../src/backends/deadlines.ts';
 import { ask, chunk, closing, gateway, json, NO_MODEL, rawEngine, SSE } from './forwarding.ts';
 
 describe('an engine that fails before its answer', () => {
@@ -186,8 +187,11 @@ describe('a stream that was held with comments', () => {
 
   test('an adapter that is missing leaves it open for another try', async () => {
     const port = await rawEngine((socket) => socket.write(json(404, NO_MODEL)));
-    const { port: at, ends } = await gateway(port, { hold: true });
+    const { port: at, ends, listenersLeft } = await gateway(port, { hold: true });
     expect((await ask(at)).text).toBe(': loading\n\nunwritten');
     expect(ends).toMatchObject([{ kind: 'missing' }]);
+    // Nothing of the first try may act on the second.
+    expect(listenersLeft).toEqual([0]);
+    expect(inFlight()).toBe(0);
   });
 });

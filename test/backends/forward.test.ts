@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { inFlight } from '../../src/backends/deadlines.ts';
 import { ask, caller, chunk, gateway, httpEngine, json, rawEngine, readUntil, SSE } from './forwarding.ts';
 
 describe('an answer passes', () => {
@@ -187,5 +188,28 @@ describe('a caller that leaves', () => {
     expect(performance.now() - leftAt).toBeLessThan(100);
     expect(await ended).toEqual({ kind: 'left' });
     expect(ends).toHaveLength(1);
+    expect(inFlight()).toBe(0);
+  });
+
+  test('while it waits for a connection: its request never reaches the engine', async () => {
+    const first = Promise.withResolvers<Socket>();
+    const requests: string[] = [];
+    const port = await rawEngine((socket, request) => {
+      requests.push(request.slice(0, request.indexOf(' HTTP')));
+      first.resolve(socket);
+      if (requests.length > 1) socket.write(json(200, {}));
+    });
+    const { port: at, ended } = await gateway(port, { connections: 1 });
+    const answered = ask(at);
+    const socket = await first.promise;
+    const client = caller(at, '/v1/left');
+    // Its request has been handed on once a later one is: they queue in order.
+    const after = ask(at);
+    await expect.poll(() => inFlight(), { interval: 5 }).toBe(3);
+    client.destroy();
+    expect(await ended).toEqual({ kind: 'left' });
+    socket.write(json(200, {}));
+    expect([(await answered).status, (await after).status]).toEqual([200, 200]);
+    expect(requests).toEqual(['POST /v1/chat/completions', 'POST /v1/chat/completions']);
   });
 });

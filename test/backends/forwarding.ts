@@ -7,6 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcp, type Server, type Socket } from 'node:net';
+import { Pool } from 'undici';
 import { afterEach } from 'vitest';
 import { type ForwardEnd, type Forwarding, forward } from '../../src/backends/forward.ts';
 import { requestHeaders } from '../../src/backends/headers.ts';
@@ -50,14 +51,18 @@ export const NO_MODEL = {
 interface Options extends Partial<Omit<Forwarding, 'response' | 'dispatcher' | 'body' | 'headers'>> {
   /** The answer was begun before, as a stream held with a comment. */
   readonly hold?: boolean;
+  /** Connections to the engine; any number when left out. */
+  readonly connections?: number;
 }
 
 /** A gateway that forwards everything to the engine at `port`. `ends` are the ends, as they come; an unwritten answer gets 599. */
 export async function gateway(enginePort: number, options: Options = {}) {
-  const { hold = false, deadlines, ...more } = options;
-  const pool = enginePool(`http://127.0.0.1:${enginePort}`, 2000);
+  const { hold = false, connections, deadlines, ...more } = options;
+  const url = `http://127.0.0.1:${enginePort}`;
+  const pool = connections === undefined ? enginePool(url, 2000) : new Pool(url, { connections });
   closing.push(() => pool.destroy());
   const ends: ForwardEnd[] = [];
+  const listenersLeft: number[] = [];
   const started: Promise<void>[] = [];
   const ended = Promise.withResolvers<ForwardEnd>();
   const port = await listening(
@@ -68,7 +73,9 @@ export async function gateway(enginePort: number, options: Options = {}) {
   async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readBody(incoming, 1e9);
     if (hold) response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': loading\n\n');
+    const listenersBefore = response.listenerCount('close');
     const onEnd = (end: ForwardEnd): void => {
+      listenersLeft.push(response.listenerCount('close') - listenersBefore);
       ends.push(end);
       ended.resolve(end);
       const written = end.kind === 'done' || end.kind === 'left' || (end.kind === 'failed' && end.started);
@@ -92,7 +99,7 @@ export async function gateway(enginePort: number, options: Options = {}) {
       onEnd,
     );
   }
-  return { port, ends, ended: ended.promise };
+  return { port, ends, ended: ended.promise, listenersLeft };
 }
 
 interface Answer {
@@ -133,10 +140,10 @@ export async function ask(
 }
 
 /** A caller's bare connection with one request on its way. */
-export function caller(port: number): Socket {
+export function caller(port: number, path = '/v1/chat/completions'): Socket {
   const socket = connect(port, '127.0.0.1').on('error', () => {});
   closing.push(() => socket.destroy());
-  socket.write('POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}');
+  socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}`);
   return socket;
 }
 

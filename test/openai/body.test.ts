@@ -137,6 +137,14 @@ describe('scanBody', () => {
     expect(found(Buffer.from(body))).toEqual(judged(Buffer.from(body)));
   });
 
+  test('every byte on its own, inside a string and after a backslash, is judged as JSON.parse does', () => {
+    for (let byte = 0; byte < 256; byte++)
+      for (const before of ['', '\\']) {
+        const body = Buffer.concat([Buffer.from(`{"model":"a${before}`), Buffer.of(byte), Buffer.from('"}')]);
+        expect({ byte, before, judged: found(body) }).toEqual({ byte, before, judged: judged(body) });
+      }
+  });
+
   test('says where the JSON breaks', () => {
     expect(scan('{"model" "a"}')).toEqual({ kind: 'notJson', message: 'no JSON at byte 9: unexpected `"`' });
     expect(scan('{"model":"a"')).toEqual({ kind: 'notJson', message: 'the JSON ends too early, after 12 bytes' });
