@@ -90,8 +90,9 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
     gateway.metrics.answered(route.path, error.code, performance.now() - arrivedAt);
     if (error.code === 'internal_error') log.error({ err: thrown, requestId }, 'bug');
     else log.info({ requestId, route: route.path, code: error.code, about: error.message }, 'request refused');
-    // An unread rest of the body must not be taken for the next request.
-    sendError(response, error, { 'x-request-id': requestId, ...(incoming.complete ? {} : { connection: 'close' }) });
+    sendError(response, error, { 'x-request-id': requestId });
+    // The rest of its body is read and thrown away (requestTimeout bounds it): cut off while it writes, a caller would never see the answer.
+    incoming.resume();
   }
 }
 

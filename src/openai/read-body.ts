@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { StepgateError } from '../errors.ts';
 
-/** Rejects with `body_too_large` (the rest stays unread: answer with `connection: close`) or `client_closed`. */
+/** Rejects with `body_too_large` (the rest stays unread: answer, then `resume` it) or `client_closed`. */
 export function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const tooLarge = () =>

@@ -27,6 +27,27 @@ test('bodies that are not what they should be', async () => {
   expect(house.sims[0]?.stats().requests, 'nothing was forwarded').toBe(before);
 });
 
+test('a caller that is still sending a body that is too large gets to read why', async () => {
+  const house = await setUp({ config: { limits: { bodyBytesMax: 1000 } } });
+  const socket = connect(Number(new URL(house.running.url).port), '127.0.0.1');
+  const bytes = 32 * 1024 * 1024;
+  socket.write(
+    `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`,
+  );
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  const piece = Buffer.alloc(1024 * 1024, 'x');
+  for (let sent = 0; sent < bytes; sent += piece.length) {
+    if (!socket.write(piece)) await once(socket, 'drain');
+  }
+  await until(() => text.includes('body_too_large'));
+  socket.write('GET /health HTTP/1.1\r\nhost: x\r\n\r\n');
+  await until(() => text.includes('HTTP/1.1 200'));
+  socket.destroy();
+});
+
 test('an unknown model, an unknown step with its nearest, a deleted step, one that is not servable', async () => {
   const house = await setUp();
   for (const step of [10, 20, 30]) await house.write(step);
