@@ -22,6 +22,7 @@ import type { Journal } from './journal.ts';
 import type { Metrics } from './metrics.ts';
 import type { Registry, RegistryChange } from './registry/registry.ts';
 import type { RouterEvent } from './router/events.ts';
+import type { RouterState } from './router/state.ts';
 
 export interface AdaptersParts {
   readonly registry: Registry;
@@ -29,6 +30,8 @@ export interface AdaptersParts {
   readonly metrics: Metrics;
   readonly journal: Journal;
   readonly log: Logger;
+  /** Read only. */
+  readonly state: RouterState;
   readonly feed: (event: RouterEvent) => void;
 }
 
@@ -46,6 +49,8 @@ export class Adapters {
   /** Every adapter that an engine may still hold, by the name it was told. */
   readonly #known = new Map<string, { adapter: Adapter; name: CheckpointName }>();
   readonly #promoted = new Map<ModelName, CheckpointId>();
+  /** Models whose retention is about to run. */
+  readonly #retaining = new Set<ModelName>();
 
   constructor(parts: AdaptersParts) {
     this.#parts = parts;
@@ -132,19 +137,26 @@ export class Adapters {
   /** The registry's news, for engines and people. */
   onChange(change: RegistryChange): void {
     const { journal, log } = this.#parts;
+    if (change.kind === 'moved') {
+      const { model, alias, by } = change;
+      const checkpoint = change.checkpoint?.name;
+      log.info({ model, alias, checkpoint, by }, 'name moved');
+      return journal.tell({ type: 'moved', model, alias, checkpoint, by });
+    }
     const { checkpoint } = change;
-    const { name, revision, source, state } = checkpoint;
+    const { name, model, revision, source, state } = checkpoint;
     this.#remember(checkpoint);
-    if (change.kind !== 'deleted') this.#retire(change.replaced);
     switch (change.kind) {
       case 'registered':
         log.info({ checkpoint: name, revision, source }, 'registered');
         journal.tell({ type: 'registered', checkpoint: name, revision, source });
+        this.#retire(change.replaced);
         break;
       case 'unservable': {
         const reasons = state.kind === 'unservable' ? state.reasons : [];
         log.warn({ checkpoint: name, reasons }, 'checkpoint is not servable');
         journal.tell({ type: 'unservable', checkpoint: name, reasons });
+        this.#retire(change.replaced);
         break;
       }
       case 'deleted':
@@ -152,16 +164,43 @@ export class Adapters {
         journal.tell({ type: 'deleted', checkpoint: name });
         this.#retire(checkpoint);
         break;
+      case 'patched':
+        journal.tell({ type: 'patched', checkpoint: name });
+        break;
       default:
         assertNever(change);
     }
-    this.#publish(checkpoint.model);
+    this.#publish(model);
+    if (change.kind === 'registered' || change.kind === 'patched') this.#retainSoon(model);
+  }
+
+  /** Requests wait for it, or run on it. */
+  isLeased(adapter: AdapterId): boolean {
+    const { lines, backends } = this.#parts.state;
+    if ((lines.get(adapter)?.tickets.length ?? 0) > 0) return true;
+    return [...backends.values()].some((backend) => (backend.held.get(adapter)?.leases ?? 0) > 0);
+  }
+
+  /** Carries out the model's `keep`, once for all that changes in this turn. What is in use stays until the next time. */
+  #retainSoon(model: ModelName): void {
+    const { registry, log } = this.#parts;
+    if (this.#retaining.has(model) || registry.catalog.settings(model)?.keep === undefined) return;
+    this.#retaining.add(model);
+    setImmediate(() => {
+      this.#retaining.delete(model);
+      try {
+        registry.retain(model, { dryRun: false, who: 'retention', leased: (adapter) => this.isLeased(adapter) });
+      } catch (error) {
+        log.error({ model, err: error }, 'retention could not delete; it tries again with the next registration');
+      }
+    });
   }
 
   #retire(checkpoint: Checkpoint | undefined): void {
     if (checkpoint?.adapter !== undefined) this.#parts.feed({ type: 'retired', adapter: checkpoint.adapter.id });
   }
 
+  /** When an engine has come up. */
   publishAll(): void {
     for (const model of this.#parts.registry.catalog.models()) this.#publish(model);
   }
@@ -170,11 +209,10 @@ export class Adapters {
   #publish(model: ModelName): void {
     const { catalog } = this.#parts.registry;
     if ((catalog.settings(model)?.latest ?? 'ready') !== 'ready') return;
-    const newest = catalog
-      .checkpoints(model)
-      .findLast(({ step, state }) => step !== undefined && state.kind === 'servable');
+    const newest = catalog.newest(model);
     const base = newest && this.baseOf(newest);
     if (newest?.adapter === undefined || base === undefined) return;
+    this.#remember(newest); // where several were registered at once, its own news may not have been told yet
     this.#parts.feed({ type: 'published', model, checkpoint: newest.id, adapter: newest.adapter.id, base: base.name });
   }
 

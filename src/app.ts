@@ -3,23 +3,18 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
-import { z } from 'zod';
-import { isLoopback } from './config.ts';
-import type { Checkpoint } from './domain.ts';
 import { StepgateError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
+import { addModelRoutes } from './model-routes.ts';
 import { type BodyFields, scanBody, spliceModel } from './openai/body.ts';
-import { baseCard, checkpointCard, type ModelCard } from './openai/cards.ts';
-import { asStepgateError, errorBody, errorHeaders, sendError } from './openai/error-body.ts';
+import { asStepgateError, sendError } from './openai/error-body.ts';
 import { readBody } from './openai/read-body.ts';
 import { ROUTES, type Route } from './openai/routes.ts';
-
-export type Env = { Bindings: HttpBindings };
+import { addTrainerRoutes } from './trainer-routes.ts';
+import { addErrors, type Env, wrongMethod } from './web.ts';
 
 export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
   const app = new Hono<Env>();
@@ -30,8 +25,8 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
     });
     app.all(route.path, (c) => wrongMethod(c, 'POST'));
   }
-  addModels(app, gateway);
-  addTrainerRoutes(app, gateway);
+  addModelRoutes(app, gateway);
+  addTrainerRoutes(app, gateway, log);
   app.get('/health', (c) => c.body(null, 200));
   app.get('/ready', (c) => ready(c, gateway));
   app.get('/metrics', async (c) =>
@@ -39,23 +34,6 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
   );
   addErrors(app, log);
   return app;
-}
-
-/** The last resorts of an app, shared with the admin's. */
-export function addErrors(app: Hono<Env>, log: Logger): void {
-  app.notFound((c) => {
-    throw new StepgateError('route_not_found', `no route ${c.req.method} ${c.req.path}; docs/api.md lists them`);
-  });
-  app.onError((thrown, c) => {
-    const error = asStepgateError(thrown);
-    if (error.code === 'internal_error') log.error({ err: thrown }, 'bug');
-    return c.body(JSON.stringify(errorBody(error)), error.status as ContentfulStatusCode, errorHeaders(error));
-  });
-}
-
-export function wrongMethod(c: Context, allowed: string): never {
-  c.header('allow', allowed);
-  throw new StepgateError('method_not_allowed', `${c.req.path} takes ${allowed}, not ${c.req.method}`);
 }
 
 interface Call {
@@ -159,66 +137,6 @@ const noEngineYet = () =>
     'backend_unavailable',
     'no engine has come up yet, so it is not known which models there are; GET /ready says why',
   );
-
-function addModels(app: Hono<Env>, gateway: Gateway): void {
-  const { catalog } = gateway.registry;
-  const card = (checkpoint: Checkpoint): ModelCard => checkpointCard(checkpoint, gateway.adapters.baseOf(checkpoint));
-  app.get('/v1/models', (c) => {
-    const bases = catalog.bases.map((base) => baseCard(base, gateway.startedAtMs));
-    return c.json({ object: 'list', data: [...bases, ...catalog.servable().map(card)] });
-  });
-  app.get('/v1/models/:id{.+}', (c) => {
-    const resolution = catalog.resolve(c.req.param('id'));
-    if (resolution.kind === 'refused') throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
-    return c.json(
-      resolution.kind === 'base' ? baseCard(resolution.base, gateway.startedAtMs) : card(resolution.checkpoint),
-    );
-  });
-}
-
-const LoadRequest = z.object({ lora_name: z.string().min(1), lora_path: z.string().min(1) });
-const UnloadRequest = z.object({ lora_name: z.string().min(1) });
-
-/** vLLM's own two routes: a trainer that loads into an engine registers here without a change. */
-function addTrainerRoutes(app: Hono<Env>, gateway: Gateway): void {
-  app.post('/v1/load_lora_adapter', async (c) => {
-    const { lora_name: name, lora_path: path } = await parseBody(c, LoadRequest);
-    const { listen, roots } = gateway.config;
-    if (roots.length === 0 && !isLoopback(listen.host)) {
-      throw new StepgateError(
-        'path_not_allowed',
-        `checkpoints can be registered from the network only when the config says from where: add the trainers' output directories to "roots"`,
-      );
-    }
-    await gateway.registry.register({ name, path });
-    return c.text(`Success: LoRA adapter '${name}' added successfully.`);
-  });
-  app.post('/v1/unload_lora_adapter', async (c) => {
-    const { lora_name: name } = await parseBody(c, UnloadRequest);
-    gateway.registry.remove(name);
-    return c.text(`Success: LoRA adapter '${name}' removed successfully.`);
-  });
-  for (const path of ['/v1/load_lora_adapter', '/v1/unload_lora_adapter']) app.all(path, (c) => wrongMethod(c, 'POST'));
-}
-
-/** @throws StepgateError with the first field at fault */
-export async function parseBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
-  let body: unknown;
-  try {
-    body = await c.req.json();
-  } catch {
-    throw new StepgateError('invalid_json', 'the body is not JSON');
-  }
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const param = issue?.path.join('.');
-  throw new StepgateError(
-    'invalid_request',
-    `${param === '' ? 'the body' : `\`${param}\``}: ${issue?.message ?? 'invalid'}`,
-    { ...(param && { param }) },
-  );
-}
 
 function ready(c: Context, gateway: Gateway): Response {
   const backends = [...gateway.fleet.members].map(([name, { state, about }]) => ({ name, state, about }));

@@ -1,6 +1,7 @@
 // The zod schema of a config file: every key, its default, its bounds and its description, once.
 // The JSON schema and docs/config.md are made from it. How a refusal is worded for the reader is in config-problems.ts.
 import { z } from 'zod';
+import type { LayoutName } from './domain.ts';
 import { checkModelName } from './registry/name.ts';
 
 export interface Address {
@@ -8,6 +9,18 @@ export interface Address {
   /** 0: any free port. */
   readonly port: number;
 }
+
+const LAYOUT_NAMES = [
+  'auto',
+  'hf',
+  'art',
+  'prime-rl',
+  'verl',
+  'skyrl',
+  'openrlhf',
+  'torchtune',
+  'adapter',
+] as const satisfies readonly LayoutName[];
 
 const dayMs = 86_400_000;
 const ms = (byDefault: number, about: string) => z.int().min(1).max(dayMs).default(byDefault).describe(about);
@@ -22,6 +35,12 @@ const path = z
     (text) => !text.startsWith('~') && !text.includes('$'),
     '~ and $VARIABLES are not expanded: write the whole path',
   );
+
+/** A path on an engine's machine: nothing here could make a relative one absolute. */
+const enginePath = path.refine(
+  (text) => text.startsWith('/'),
+  'begins with "/": the engine reads it on its own machine',
+);
 
 const address = (byDefault: string, about: string) =>
   z
@@ -89,6 +108,21 @@ const backend = section('One engine server.', {
         'Distinct adapters that it runs at once (--max-loras). Left out: learned from the engine, which tells once it has run an adapter.',
       examples: [2],
     }),
+  rankMax: z
+    .int()
+    .min(1)
+    .max(4_096)
+    .optional()
+    .meta({
+      description:
+        'The greatest rank that it serves (--max-lora-rank), so that "stepgate ls" can say which checkpoints it would refuse. Left out: not known.',
+      examples: [64],
+    }),
+  storePath: enginePath.optional().meta({
+    description:
+      "Where this engine sees the adapter store (the directory adapters under `data`), when it mounts it elsewhere. Left out: under the gateway's own path.",
+    examples: ['/mnt/stepgate/adapters'],
+  }),
 });
 
 const modelName = z.string().superRefine((name, context) => {
@@ -110,15 +144,42 @@ const model = section('A lineage of checkpoints.', {
     examples: ['/runs/my-model'],
   }),
   layout: z
-    .enum(['auto', 'hf'])
+    .enum(LAYOUT_NAMES)
     .default('auto')
-    .describe('How the trainer lays out its directory. hf: checkpoint-<step>/.'),
+    .describe(
+      'How the trainer lays out its directory. auto: told from what is in it; hf: checkpoint-<step>/ (HF Trainer, TRL, Axolotl, LLaMA-Factory); adapter: the directory is itself one adapter.',
+    ),
   latest: z
     .enum(['ready', 'published', 'error'])
     .default('ready')
     .describe(
       'What the bare name and @latest mean. ready: the newest checkpoint that an engine has loaded; published: the newest registered one; error: a request must name its step.',
     ),
+  best: section('What @best means.', {
+    metric: z
+      .string()
+      .min(1)
+      .max(100)
+      .default('eval_loss')
+      .describe("The metric, by the trainer's name for it or as it is set by the API."),
+    direction: z.enum(['min', 'max']).default('min').describe('Whether the least or the greatest value is the best.'),
+  })
+    .prefault({})
+    .meta({ examples: [{ metric: 'eval_loss', direction: 'min' }] }),
+  keep: section(
+    'Which checkpoints are kept, besides those that are named, pinned or in use; one that any rule keeps stays. Left out: all.',
+    {
+      last: z.int().min(1).max(1_000_000).optional().describe('The newest so many.'),
+      best: z.int().min(1).max(1_000_000).optional().describe('The best so many, by `best`.'),
+      every: z.int().min(1).max(1_000_000_000).optional().describe('Each step that is divisible by it.'),
+    },
+  )
+    .refine(
+      (keep) => Object.keys(keep).length > 0,
+      'no rule is written under it; write for example "keep: { last: 5, best: 3 }", or take the line out to keep all',
+    )
+    .optional()
+    .meta({ examples: [{ last: 5, best: 3 }] }),
 });
 
 export const configSchema = section('Configuration of stepgate.', {
@@ -148,6 +209,18 @@ export const configSchema = section('Configuration of stepgate.', {
     .describe(
       'Directories from which checkpoints may be registered. None: any directory, but only by callers on this machine.',
     ),
+  store: section('The adapter store, under `data`.', {
+    bytesMax: z
+      .int()
+      .min(1_048_576)
+      .max(1_000_000_000_000_000)
+      .optional()
+      .meta({
+        description:
+          'How large it may grow. What nothing refers to any more goes first; when that is not enough, registration is answered 507. Left out: as large as the disk.',
+        examples: [100_000_000_000],
+      }),
+  }).prefault({}),
   discovery: section('How watched directories are read.', {
     rescanMs: ms(5_000, 'A full look at each directory, whatever the file system has announced.'),
     settleMs: ms(2_000, 'How long files must have stayed the same where the layout has no completion marker.'),

@@ -4,7 +4,16 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError, readYaml, type Shape } from './config-problems.ts';
 import { type Address, configSchema } from './config-schema.ts';
-import { as, type BackendName, type BaseName, type LatestPolicy, type ModelName } from './domain.ts';
+import {
+  as,
+  type BackendName,
+  type BaseName,
+  type BestRule,
+  type KeepRule,
+  type LatestPolicy,
+  type LayoutName,
+  type ModelName,
+} from './domain.ts';
 
 export { ConfigError } from './config-problems.ts';
 export { type Address, isLoopback } from './config-schema.ts';
@@ -16,6 +25,10 @@ export interface BackendConfig {
   readonly kind: 'vllm';
   /** Undefined: learned from the engine. */
   readonly slots?: number | undefined;
+  /** Undefined: not known. */
+  readonly rankMax?: number | undefined;
+  /** Absolute, on the engine's machine. Undefined: it sees the store under the gateway's own path. */
+  readonly storePath?: string | undefined;
 }
 
 export interface ModelConfig {
@@ -23,8 +36,11 @@ export interface ModelConfig {
   readonly base?: BaseName | undefined;
   /** Absolute. */
   readonly watch?: string | undefined;
-  readonly layout: 'auto' | 'hf';
+  readonly layout: LayoutName;
   readonly latest: LatestPolicy;
+  readonly best: BestRule;
+  /** Undefined: all are kept. */
+  readonly keep?: KeepRule | undefined;
 }
 
 export interface Config {
@@ -37,6 +53,8 @@ export interface Config {
   readonly models: ReadonlyMap<ModelName, ModelConfig>;
   /** Absolute directories from which checkpoints may be registered; none: any of them, while `listen` is a loopback address. */
   readonly roots: readonly string[];
+  /** `bytesMax`: of the adapter store; undefined: as large as the disk. */
+  readonly store: { readonly bytesMax?: number | undefined };
   readonly discovery: { readonly rescanMs: number; readonly settleMs: number };
   readonly limits: {
     readonly bodyBytesMax: number;
@@ -91,15 +109,19 @@ export function configJsonSchema(): Shape {
 }
 
 function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
-  const models = Object.entries(raw.models).map(([name, { base, watch, ...rest }]): [ModelName, ModelConfig] => [
-    as<ModelName>(name),
-    Object.freeze({
-      ...rest,
-      base: base === undefined ? undefined : as<BaseName>(base),
-      watch: watch === undefined ? undefined : resolve(directory, watch),
-    }),
-  ]);
-  const sections = ['listen', 'admin', 'discovery', 'limits', 'deadlines', 'scheduling', 'probe'] as const;
+  const models = Object.entries(raw.models).map(
+    ([name, { base, watch, best, keep, ...rest }]): [ModelName, ModelConfig] => [
+      as<ModelName>(name),
+      Object.freeze({
+        ...rest,
+        base: base === undefined ? undefined : as<BaseName>(base),
+        watch: watch === undefined ? undefined : resolve(directory, watch),
+        best: Object.freeze(best),
+        ...(keep && { keep: Object.freeze(keep) }),
+      }),
+    ],
+  );
+  const sections = ['listen', 'admin', 'store', 'discovery', 'limits', 'deadlines', 'scheduling', 'probe'] as const;
   for (const name of sections) Object.freeze(raw[name]);
   return Object.freeze({
     ...raw,

@@ -71,6 +71,8 @@ export interface Checkpoint {
   readonly createdAtMs: number;
   readonly state: CheckpointState;
   readonly details: Details;
+  /** Sentences for people: it is served, but perhaps not as was meant. */
+  readonly warnings: readonly string[];
 }
 
 /** A base model as an engine serves it. */
@@ -78,10 +80,31 @@ export interface BaseModel {
   readonly name: BaseName;
   /** Tokens; undefined where the engine does not say. */
   readonly maxModelLen: number | undefined;
+  /** What the engine was started with: a path or a hub's id. */
+  readonly root?: string | undefined;
 }
 
 /** How `latest` moves: when a backend is warm, as soon as it is registered, or never (a bare name is an error). */
 export type LatestPolicy = 'ready' | 'published' | 'error';
+
+/** Which checkpoint `best` is: the one with the least or the greatest value of a metric. */
+export interface BestRule {
+  readonly metric: string;
+  readonly direction: 'min' | 'max';
+}
+
+/** Which checkpoints retention keeps, besides those that are named, pinned or in use; one that any rule keeps stays. */
+export interface KeepRule {
+  /** The newest so many. */
+  readonly last?: number | undefined;
+  /** The best so many, by the model's `BestRule`. */
+  readonly best?: number | undefined;
+  /** Every step that is divisible by it. */
+  readonly every?: number | undefined;
+}
+
+/** How a trainer lays out its directory; `auto`: told from what is in it. */
+export type LayoutName = 'auto' | 'hf' | 'art' | 'prime-rl' | 'verl' | 'skyrl' | 'openrlhf' | 'torchtune' | 'adapter';
 
 /** Why a placement was decided; the shell counts it and tells the caller in `x-stepgate-why`. */
 export type Why =

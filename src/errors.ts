@@ -49,6 +49,13 @@ export const ERRORS = {
     'never',
     'The path is outside the allowed roots. Add its directory to `roots` in the config, or copy the checkpoint there.',
   ),
+  forbidden: spec(
+    403,
+    'permission_error',
+    'client',
+    'never',
+    'Not allowed to this caller, or not at all; the message says what is. Checkpoints are deleted over the network only by the admin API.',
+  ),
   model_not_found: spec(
     404,
     'not_found_error',
@@ -155,7 +162,7 @@ export const ERRORS = {
     'server_error',
     'gateway',
     'never',
-    'The disk under `data` is full. Nothing was registered; free space and try again.',
+    'The disk under `data` is full, or the store has reached `store.bytesMax`. Nothing was changed; free space or delete steps, and try again.',
   ),
 } satisfies Record<string, ErrorSpec>;
 

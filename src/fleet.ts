@@ -37,12 +37,13 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.#options = options;
     const { deadlines, probe, backends } = options.config;
-    for (const { name, url, kind, slots } of backends) {
+    for (const { name, url, kind, slots, storePath } of backends) {
       const backend = new Backend({
         name,
         url,
         kind,
         slots,
+        storePath,
         deadlines,
         probe,
         report: {
@@ -104,7 +105,7 @@ export class Fleet {
     for (const [adapter, root] of adapters) {
       const path = this.#options.pathOf(adapter);
       if (path === undefined) continue;
-      if (path === root) ours.push(as<AdapterId>(adapter));
+      if (member.backend.pathFor(path) === root) ours.push(as<AdapterId>(adapter));
       else foreign.push(adapter);
     }
     const news = foreign.filter((adapter) => !member.foreign.includes(adapter));

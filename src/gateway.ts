@@ -58,7 +58,15 @@ export class Gateway {
       onBases: (bases) => registry.catalog.setBases(bases),
       onUp: () => this.adapters.publishAll(),
     });
-    this.adapters = new Adapters({ registry, fleet: this.fleet, metrics: this.metrics, journal, log, feed });
+    this.adapters = new Adapters({
+      registry,
+      fleet: this.fleet,
+      metrics: this.metrics,
+      journal,
+      log,
+      state: this.router.state,
+      feed,
+    });
   }
 
   /** Resolves when every engine was asked once: from then on a request can be placed. */

@@ -12,6 +12,16 @@ export type Happening =
     }
   | { readonly type: 'unservable'; readonly checkpoint: CheckpointName; readonly reasons: readonly string[] }
   | { readonly type: 'deleted'; readonly checkpoint: CheckpointName }
+  | { readonly type: 'patched'; readonly checkpoint: CheckpointName }
+  /** A name leads elsewhere from now on: an alias, `latest` or `best`; undefined: nowhere. */
+  | {
+      readonly type: 'moved';
+      readonly model: ModelName;
+      readonly alias: string;
+      readonly checkpoint: CheckpointName | undefined;
+      readonly by: string;
+    }
+  /** An engine is warm with it, and `latest` may lead there. */
   | { readonly type: 'promoted'; readonly model: ModelName; readonly checkpoint: CheckpointName }
   | { readonly type: 'load' | 'unload'; readonly backend: BackendName; readonly adapter: AdapterId; readonly why: Why }
   | {

@@ -21,7 +21,7 @@ export function levelsOf({ registry, fleet, router }: Gateway): Levels {
     for (const held of known?.held.values() ?? []) count(residency, held.residency.state);
     return { name, up: member.state === 'up', slots: known?.slots ?? 0, inFlight: known?.inFlight ?? 0, residency };
   });
-  return { waiting: router.state.waiting, checkpoints, backends };
+  return { waiting: router.state.waiting, storeBytes: registry.storeBytes, checkpoints, backends };
 }
 
 const count = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);

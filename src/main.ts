@@ -3,10 +3,14 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command } from 'commander';
+import { aliasCommand } from './cli/alias.ts';
 import { demoCommand } from './cli/demo.ts';
+import { doctorCommand } from './cli/doctor.ts';
 import { lsCommand } from './cli/ls.ts';
+import { pinCommand } from './cli/pin.ts';
 import { psCommand } from './cli/ps.ts';
 import { registerCommand } from './cli/register.ts';
+import { retainCommand } from './cli/retain.ts';
 import { rmCommand } from './cli/rm.ts';
 import { schemaCommand } from './cli/schema.ts';
 import { serveCommand } from './cli/serve.ts';
@@ -47,6 +51,10 @@ function program(): Command {
     psCommand,
     registerCommand,
     rmCommand,
+    aliasCommand,
+    pinCommand,
+    retainCommand,
+    doctorCommand,
     schemaCommand,
     simCommand,
   ];

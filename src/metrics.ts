@@ -8,6 +8,7 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** What the gauges show, asked for at each scrape. */
 export interface Levels {
   readonly waiting: number;
+  readonly storeBytes: number;
   readonly checkpoints: ReadonlyMap<string, number>;
   readonly backends: readonly {
     readonly name: string;
@@ -144,6 +145,7 @@ function declareLevels(registry: PromRegistry, levels: () => Levels): void {
       },
     });
   gauge('stepgate_waiting', 'Requests that wait for a slot.', [], (it) => it.set(levels().waiting));
+  gauge('stepgate_store_bytes', 'Bytes of adapters in the store.', [], (it) => it.set(levels().storeBytes));
   gauge('stepgate_checkpoints', 'Known checkpoints, by state.', ['state'], (it) => {
     for (const [state, count] of levels().checkpoints) it.set({ state }, count);
   });

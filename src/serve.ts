@@ -6,13 +6,15 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { createAdmin } from './admin.ts';
-import { createApp, type Env } from './app.ts';
+import { createApp } from './app.ts';
 import type { Address, Config } from './config.ts';
 import { StepgateError } from './errors.ts';
 import { Gateway } from './gateway.ts';
 import { Journal } from './journal.ts';
 import { errorBody } from './openai/error-body.ts';
-import { Registry } from './registry/registry.ts';
+import { Registry, type RegistryChange } from './registry/registry.ts';
+import { inUse, StoreKeeper } from './store-keeper.ts';
+import type { Env } from './web.ts';
 
 export interface Running {
   readonly url: string;
@@ -25,24 +27,32 @@ export interface Running {
 /** @throws Error with `code` EADDRINUSE and `key` ('listen' or 'admin') when an address is taken, StepgateError when the registry cannot open. */
 export async function start(config: Config, { log }: { log: Logger }): Promise<Running> {
   let gateway: Gateway | undefined;
+  let keeper: StoreKeeper | undefined;
   const registry = await Registry.open({
     dataDir: config.data,
     roots: config.roots,
     models: config.models,
+    storeBytesMax: config.store.bytesMax,
     ...config.discovery,
     nowMs: Date.now,
-    onChange: (change) => gateway?.adapters.onChange(change),
+    onChange: (change) => {
+      gateway?.adapters.onChange(change);
+      if (leavesContent(change)) void keeper?.sweep();
+    },
     onProblem: (about) => log.warn({ about }, 'registry'),
   });
   const opened = new Gateway({ config, registry, journal: new Journal(), log });
   gateway = opened;
-  const closers: (() => Promise<void>)[] = [() => opened.close(), () => registry.close()];
+  const kept = keepStore(opened, log);
+  keeper = kept;
+  const closers: (() => Promise<void>)[] = [() => opened.close(), () => kept.close(), () => registry.close()];
   try {
     const app = listen(createApp(opened, log), config);
     const admin = listen(createAdmin(opened, log), config);
     closers.unshift(...[app, admin].map((server) => () => shut(server)));
     const adminUrl = await bind(admin, config.admin, 'admin');
     await opened.start();
+    kept.start();
     registry.watch();
     const url = await bind(app, config.listen, 'listen');
     return { url, adminUrl, gateway: opened, close: (options) => close(opened, closers, options) };
@@ -50,6 +60,21 @@ export async function start(config: Config, { log }: { log: Logger }): Promise<R
     for (const closer of closers) await closer();
     throw error;
   }
+}
+
+/** Something in the store may be needed no more. */
+const leavesContent = (change: RegistryChange): boolean =>
+  change.kind === 'deleted' || ('replaced' in change && change.replaced !== undefined);
+
+function keepStore({ registry, router, fleet, config }: Gateway, log: Logger): StoreKeeper {
+  return new StoreKeeper({
+    sweep: (used) => registry.sweepStore(used),
+    inUse: () => inUse(router.state, fleet),
+    allSeen: () => [...fleet.members.values()].every(({ backend }) => backend.sighting !== undefined),
+    graceMs: config.deadlines.wholeMs,
+    nowMs: () => performance.now(),
+    log,
+  });
 }
 
 async function close(gateway: Gateway, closers: readonly (() => Promise<void>)[], { now = false } = {}): Promise<void> {

@@ -1,5 +1,6 @@
 // One engine server as the shell sees it: its connections, its driver, and the loop that looks whether it is up. It makes every load
 // and unload end in a plain yes or no. It must not know the router, nor choose what is loaded.
+import { basename, posix } from 'node:path';
 import type { Pool } from 'undici';
 import type { Adapter, AdapterId, BackendName } from '../domain.ts';
 import { NoAnswer } from './ask.ts';
@@ -27,6 +28,8 @@ export interface BackendOptions {
   readonly kind: BackendKind;
   /** Learned from the engine when undefined. */
   readonly slots?: number | undefined;
+  /** Where the engine sees the adapter store, when it mounts it under another path than the gateway's. */
+  readonly storePath?: string | undefined;
   readonly deadlines: { readonly connectMs: number; readonly loadMs: number };
   readonly probe: { readonly everyMs: number; readonly timeoutMs: number };
   readonly report: BackendReport;
@@ -107,10 +110,17 @@ export class Backend {
     void this.probeNow();
   }
 
+  /** A directory of the adapter store, as this engine is told it and lists it. */
+  pathFor(path: string): string {
+    const { storePath } = this.#options;
+    return storePath === undefined ? path : posix.join(storePath, basename(path));
+  }
+
   load(adapter: Adapter): Promise<Loaded> {
+    const seen: Adapter = { ...adapter, path: this.pathFor(adapter.path) };
     return this.#settle<LoadOutcome, Loaded>({
-      request: (signal) => this.#driver.load(adapter, signal),
-      proven: ({ adapters }) => (adapters.get(adapter.id) === adapter.path ? { kind: 'loaded' } : undefined),
+      request: (signal) => this.#driver.load(seen, signal),
+      proven: ({ adapters }) => (adapters.get(seen.id) === seen.path ? { kind: 'loaded' } : undefined),
       failed: (message) => ({ kind: 'failed', fault: 'backend', message }),
     });
   }

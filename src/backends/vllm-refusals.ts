@@ -46,7 +46,9 @@ const ROWS: readonly Row[] = [
   [
     /No adapter found for/,
     (_, { path }) =>
-      backendFault(`the engine cannot see ${path}: does it share the gateway's data directory, at the same path?`),
+      backendFault(
+        `the engine cannot see ${path}: does it share the gateway's data directory, and may its user read there (stepgate doctor)? If it mounts it under another path, set the backend's \`storePath\``,
+      ),
   ],
   [
     /LoRA rank (\d+) is greater than max_lora_rank (\d+)/,

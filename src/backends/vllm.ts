@@ -61,7 +61,11 @@ async function probe(line: Line, slots: number | undefined, signal: AbortSignal)
   return {
     bases: cards
       .filter((card) => card.parent == null)
-      .map((card) => ({ name: as<BaseName>(card.id), maxModelLen: card.max_model_len ?? undefined })),
+      .map((card) => ({
+        name: as<BaseName>(card.id),
+        maxModelLen: card.max_model_len ?? undefined,
+        root: card.root ?? undefined,
+      })),
     adapters: new Map(ofAdapters.map((card) => [card.id, card.root ?? ''])),
     version: readVersion(version),
     ...readMetrics(metrics, slots),

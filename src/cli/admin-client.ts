@@ -28,26 +28,38 @@ const model = z.object({
   name: z.string(),
   base: z.string().nullish(),
   latest: z.string().nullish(),
+  best: z.string().nullish(),
   policy: z.string(),
   checkpoints: z.number(),
   servable: z.number(),
 });
 export const checkpoint = z.object({
+  id: z.string(),
   name: z.string(),
   step: z.number().nullish(),
   revision: z.number(),
   state: z.string(),
   reasons: z.array(z.string()).nullish(),
+  warnings: z.array(z.string()).nullish(),
+  readyOn: z.array(z.string()),
+  refusing: z.array(z.object({ name: z.string(), rankMax: z.number() })),
   source: z.string(),
   bytes: z.number().nullish(),
   rank: z.number().nullish(),
+  base: z.string().nullish(),
+  architecture: z.string().nullish(),
+  library: z.string().nullish(),
   createdAt: z.string(),
+  trainLoss: z.number().nullish(),
+  evalLoss: z.number().nullish(),
+  metrics: z.record(z.string(), z.number()),
   resident: z.array(z.string()),
-  latest: z.boolean(),
+  /** `latest`, `best`, aliases. */
+  names: z.array(z.string()),
 });
 export const backends = list(backend);
 export const models = list(model);
-export const checkpoints = list(checkpoint);
+export const checkpoints = z.object({ data: z.array(checkpoint), total: z.number(), hasMore: z.boolean() });
 
 const refusal = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) });
 
@@ -90,7 +102,7 @@ export class AdminClient {
    * @param path under /admin/v1, its parts encoded
    * @returns the answer's JSON, undefined for an empty one
    */
-  async ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+  async ask(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const headers: Record<string, string> = { accept: 'application/json' };
     if (this.#key !== undefined) headers.authorization = `Bearer ${this.#key}`;
     if (body !== undefined) headers['content-type'] = 'application/json';

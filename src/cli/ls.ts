@@ -1,28 +1,101 @@
 // `stepgate ls [MODEL]`: what exists. Reads the admin API and prints; decides nothing.
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { z } from 'zod';
 import { AdminClient, type AdminOptions, checkpoints, models, withAdmin } from './admin-client.ts';
-import { sayAge, sayBytes, type Terminal, table } from './terminal.ts';
+import { notes, tableOf } from './ls-table.ts';
+import { type Terminal, table } from './terminal.ts';
+
+interface Options extends AdminOptions {
+  readonly metric?: readonly string[];
+  readonly sort: string;
+  readonly order?: 'asc' | 'desc';
+  readonly filter?: readonly string[];
+  readonly ready?: boolean;
+  readonly state: string;
+  readonly limit?: number;
+  readonly after?: string;
+  readonly wide?: boolean;
+  readonly json?: boolean;
+}
+
+/** Rows that a person is shown without having asked for more. */
+const ROWS_DEFAULT = 50;
+/** What sorts as a person expects, the greatest first; of a metric nobody knows, so it begins with the least. */
+const GREATEST_FIRST: ReadonlySet<string> = new Set(['step', 'created', 'size', 'rank', 'revision']);
+
+/** Losses have columns anyhow. */
+const SHOWN: ReadonlySet<string> = new Set(['loss', 'train_loss', 'eval_loss']);
+
+const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+
+function wholeNumber(text: string): number {
+  if (/^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('Write a number from 1 to 999999.');
+}
 
 export function lsCommand(terminal: Terminal): Command {
   return withAdmin(new Command('ls'))
     .summary('list models, or the checkpoints of one')
     .description(
-      'List the models, or with a MODEL its checkpoints: step, state, size, and the backends that hold it now.',
+      'List the models, or with a MODEL its checkpoints, newest first: losses, whether\nengines can serve them, age, the backends that hold them now, names that lead there.',
     )
     .argument('[model]', 'such as my-model')
+    .option('--metric <name>', 'a column for this metric; may be repeated', several)
+    .option('--sort <field>', 'step, created, size, rank, revision or a metric', 'step')
+    .addOption(new Option('--order <order>', 'greatest or least first (a metric: least)').choices(['asc', 'desc']))
+    .option('--filter <condition>', 'such as "eval_loss<0.5"; may be repeated', several)
+    .option('--ready', 'only what an engine can serve')
+    .addOption(
+      new Option('--state <state>', 'live: not deleted')
+        .choices(['live', 'servable', 'unservable', 'deleted', 'all'])
+        .default('live'),
+    )
+    .option('--limit <rows>', `at most so many (default: ${ROWS_DEFAULT})`, wholeNumber)
+    .option('--after <name>', 'the rows behind this one')
+    .option('--wide', 'every column, however wide')
     .option('--json', "print the admin API's answer")
     .addHelpText(
       'after',
-      '\nExamples:\n  stepgate ls\n  stepgate ls my-model\n  stepgate ls my-model --json | jq -r ".data[].name"',
+      '\nExamples:\n  stepgate ls\n  stepgate ls my-model --metric judge --sort judge --order desc --limit 10\n  stepgate ls my-model --ready --filter "eval_loss<0.5" --filter "step>=100"\n  stepgate ls my-model --json | jq -r ".data[].name"',
     )
-    .action(async (model: string | undefined, options: AdminOptions & { json?: boolean }) => {
+    .action(async (model: string | undefined, options: Options) => {
       const admin = await AdminClient.of(options, terminal);
-      const path = model === undefined ? '/models' : `/models/${encodeURIComponent(model)}/checkpoints`;
-      if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', path), null, 2));
-      else if (model === undefined) printModels((await admin.get(path, models)).data, terminal);
-      else printCheckpoints((await admin.get(path, checkpoints)).data, terminal);
+      if (model !== undefined) return listCheckpoints(admin, model, { options, terminal });
+      if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', '/models'), null, 2));
+      else printModels((await admin.get('/models', models)).data, terminal);
     });
+}
+
+async function listCheckpoints(
+  admin: AdminClient,
+  model: string,
+  { options, terminal }: { options: Options; terminal: Terminal },
+): Promise<void> {
+  const { sort, order, metric = [], filter = [], ready, state, after, json, wide = false } = options;
+  const limit = options.limit ?? (json ? undefined : ROWS_DEFAULT);
+  const query = new URLSearchParams({
+    sort,
+    order: order ?? (GREATEST_FIRST.has(sort) ? 'desc' : 'asc'),
+    state: ready ? 'ready' : state,
+    ...(limit !== undefined && { limit: `${limit}` }),
+    ...(after !== undefined && { after }),
+  });
+  for (const condition of filter) query.append('where', condition);
+  const path = `/models/${encodeURIComponent(model)}/checkpoints?${query}`;
+  if (json) return terminal.out(JSON.stringify(await admin.ask('GET', path), null, 2));
+  const { data, total, hasMore } = await admin.get(path, checkpoints);
+  if (data.length === 0) {
+    const narrowed = filter.length > 0 || ready || after !== undefined || state !== 'live';
+    return terminal.out(narrowed ? 'no such checkpoints' : 'no checkpoints yet');
+  }
+  const sortedBy = GREATEST_FIRST.has(sort) || SHOWN.has(sort) ? [] : [sort];
+  const columns = { metrics: [...new Set([...metric, ...sortedBy])], wide };
+  const { text, hidden } = tableOf(data, columns, terminal.width);
+  terminal.out([text, ...notes(data, terminal.width)].join('\n'));
+  const last = data.at(-1)?.name;
+  if (hasMore)
+    terminal.err(`${data.length} of ${total}; the next ones: --after ${last}, or more at once: --limit ${total}`);
+  if (hidden.length > 0) terminal.err(`not shown: ${hidden.join(', ').toLowerCase()} (--wide)`);
 }
 
 function printModels(rows: z.output<typeof models>['data'], terminal: Terminal): void {
@@ -31,12 +104,13 @@ function printModels(rows: z.output<typeof models>['data'], terminal: Terminal):
   else
     terminal.out(
       table(
-        ['MODEL', 'STEPS', 'SERVABLE', 'LATEST', 'POLICY', 'BASE'],
+        ['MODEL', 'STEPS', 'SERVABLE', 'LATEST', 'BEST', 'POLICY', 'BASE'],
         rows.map((row) => [
           row.name,
           `${row.checkpoints}`,
           `${row.servable}`,
-          row.latest ?? '-',
+          suffix(row.latest, row.name),
+          suffix(row.best, row.name),
           row.policy,
           row.base ?? '-',
         ]),
@@ -45,19 +119,8 @@ function printModels(rows: z.output<typeof models>['data'], terminal: Terminal):
     );
 }
 
-function printCheckpoints(rows: z.output<typeof checkpoints>['data'], terminal: Terminal): void {
-  if (rows.length === 0) {
-    terminal.out('no checkpoints yet');
-    return;
-  }
-  const cells = rows.map((row) => [
-    row.latest ? `${row.name} (latest)` : row.name,
-    row.state,
-    row.bytes == null ? '-' : sayBytes(row.bytes),
-    row.rank == null ? '-' : `${row.rank}`,
-    sayAge(Date.now() - Date.parse(row.createdAt)),
-    row.resident.join(' ') || '-',
-  ]);
-  terminal.out(table(['NAME', 'STATE', 'SIZE', 'RANK', 'AGE', 'LOADED ON'], cells, terminal.width));
-  for (const { name, reasons } of rows) for (const reason of reasons ?? []) terminal.out(`${name}: ${reason}`);
+/** `my-model@5` as `@5`, in the row of `my-model`. */
+function suffix(name: string | null | undefined, model: string): string {
+  if (name == null) return '-';
+  return name.startsWith(`${model}@`) ? name.slice(model.length) : name;
 }

@@ -30,6 +30,7 @@ export function registerCommand(terminal: Terminal): Command {
         made.bytes == null ? [] : sayBytes(made.bytes),
         made.rank == null ? [] : `rank ${made.rank}`,
       ].flat();
+      for (const warning of made.warnings ?? []) terminal.err(`warning: ${warning}`);
       if (!options.json)
         terminal.out(`registered ${made.name} (${about.join(', ')}): ask for it with "model": "${made.name}"`);
     });

@@ -52,9 +52,7 @@ export function configMarkdown(): string {
             shape.description ?? '',
             '',
             ...tableOf(
-              Object.entries(inner.shape.properties ?? {}).map(([name, field]) =>
-                row(`${inner.prefix}${name}`, name, field, inner.shape),
-              ),
+              Object.entries(inner.shape.properties ?? {}).flatMap(([name, field]) => rows(name, field, inner)),
             ),
           ],
     ),
@@ -69,6 +67,15 @@ function innerOf(shape: Shape): { prefix: string; shape: Shape } | undefined {
   return typeof values === 'object' && values.properties !== undefined
     ? { prefix: '\u2039name\u203a: ', shape: values }
     : undefined;
+}
+
+/** A field's row, and under it one for each key that it holds itself. */
+function rows(name: string, field: Shape, { prefix, shape }: { prefix: string; shape: Shape }): string[] {
+  const within = Object.entries(field.properties ?? {});
+  return [
+    row(`${prefix}${name}`, name, field, shape),
+    ...within.map(([key, inner]) => row(`${prefix}${name}.${key}`, key, inner, field)),
+  ];
 }
 
 const tableOf = (rows: readonly string[]) => ['| key | default | meaning |', '|---|---|---|', ...rows];

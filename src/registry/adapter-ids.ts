@@ -3,22 +3,34 @@
 import { type AdapterId, as, type Checkpoint, type CheckpointName, type Digest } from '../domain.ts';
 
 export class AdapterIds {
-  readonly #owners = new Map<AdapterId, { readonly name: CheckpointName; readonly digest: Digest }>();
+  /** Ids that are their checkpoint's name, which nearly all are: the digest alone says whose they are. */
+  readonly #first = new Map<AdapterId, Digest>();
+  readonly #later = new Map<AdapterId, { readonly name: CheckpointName; readonly digest: Digest }>();
 
   /** To be told of every revision that has an adapter, deleted and replaced ones too. */
-  remember(checkpoint: Checkpoint): void {
-    if (checkpoint.adapter) {
-      this.#owners.set(checkpoint.adapter.id, { name: checkpoint.name, digest: checkpoint.adapter.digest });
-    }
+  remember({ name, adapter }: Checkpoint): void {
+    if (adapter === undefined) return;
+    const { id, digest } = adapter;
+    if ((id as string) === name) this.#first.set(id, digest);
+    else this.#later.set(id, { name, digest });
+  }
+
+  /** The weights that an id was given to; undefined: none of ours. */
+  digestOf(id: string): Digest | undefined {
+    return this.#first.get(as<AdapterId>(id)) ?? this.#later.get(as<AdapterId>(id))?.digest;
   }
 
   /** `my-model@5` for the first weights of that name, `my-model@5-1a2b3c4d` for later ones; the same weights get the same id again. */
   idFor(name: CheckpointName, digest: Digest): AdapterId {
     for (const digits of [0, 8, 16, 64]) {
       const id = as<AdapterId>(digits === 0 ? name : `${name}-${digest.slice(0, digits)}`);
-      const owner = this.#owners.get(id);
-      if (!owner || (owner.name === name && owner.digest === digest)) return id;
+      const owner = this.digestOf(id);
+      if (owner === undefined || (owner === digest && this.#ownerOf(id) === name)) return id;
     }
     throw new Error(`no adapter id is left for ${name}: all of its digest's prefixes are taken`);
+  }
+
+  #ownerOf(id: AdapterId): string {
+    return this.#later.get(id)?.name ?? id;
   }
 }

@@ -1,140 +1,235 @@
 // The gateway's own copies of adapters, one directory per content: `<dir>/<digest>/`. Engines read from here and nowhere else,
 // since a trainer rotates its directories away and rewrites files in place. Reflinked or copied, never hardlinked.
-// A directory appears by one rename, after its files are on the disk; what is there is whole and never changes.
-import { createHash, randomUUID } from 'node:crypto';
-import { chmod, constants, copyFile, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+// A directory appears by one rename, after its files are on the disk, and goes by one rename; what is there is whole and never changes.
+import { randomUUID } from 'node:crypto';
+import { readdirSync, renameSync, statSync } from 'node:fs';
+import { chmod, constants, copyFile, type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { as, type Digest } from '../domain.ts';
+import type { Digest } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
-import { ADAPTER_FILES, hasCode, orNothing, type Signature, stampsOf, statOrNothing } from './inspect.ts';
-import type { Roots } from './roots.ts';
+import {
+  DIGEST_ORDER,
+  DIRECTORY_MODE,
+  type Digested,
+  DirectorySync,
+  digestOf,
+  FILE_MODE,
+  makeOpenDirectory,
+  synchronise,
+} from './disk.ts';
+import { hasCode, type Signature, stampsOf, statOrNothing } from './inspect.ts';
+import { handlePath, type Opened, type Roots } from './roots.ts';
+import { StoreBudget } from './store-budget.ts';
 
-const TEMPORARY = '.taking-';
-/** Small enough that hashing one piece does not hold up a request by more than a fraction of a millisecond. */
-const HASH_PIECE_BYTES = 256 * 1024;
-// World-readable: an engine may run as another user. Read-only: nothing may change what a digest stands for.
-const FILE_MODE = 0o444;
-const DIRECTORY_MODE = 0o755;
+/** Names of directories on their way in and out; a crash leaves them behind, and the next start removes them. */
+const TAKING = '.taking-';
+const REMOVING = '.removing-';
+const DIGEST = /^[0-9a-f]{64}$/;
 
-export interface Taken {
-  readonly digest: Digest;
-  readonly bytes: number;
-}
+export const isDigest = (name: string): name is Digest => DIGEST.test(name);
+export const isLeftover = (name: string): boolean => name.startsWith(TAKING) || name.startsWith(REMOVING);
+
+export type Taken = Digested;
 
 export class AdapterStore {
   readonly #dir: string;
   readonly #roots: Roots;
+  readonly #budget: StoreBudget;
+  readonly #synced: DirectorySync;
+  /** Content that is being taken, by how many: a sweep passes it by until its row is written. */
+  readonly #held = new Map<Digest, number>();
+  /** Content taken since the sweep under way began, which `needed` cannot know of. */
+  readonly #fresh = new Set<Digest>();
+  #sweeping: Promise<number> | undefined;
 
-  private constructor(dir: string, roots: Roots) {
+  private constructor(dir: string, roots: Roots, budget: StoreBudget) {
     this.#dir = dir;
     this.#roots = roots;
+    this.#budget = budget;
+    this.#synced = new DirectorySync(dir);
   }
 
-  /** Removes what a crashed run left half-taken; so one process at a time may own `dir`. */
-  static async open(dir: string, roots: Roots): Promise<AdapterStore> {
-    await mkdir(dir, { recursive: true });
+  /** Removes what a crashed run left behind; so one process at a time may own `dir`. `bytesMax` undefined: as large as the disk. */
+  static async open(dir: string, roots: Roots, options: { bytesMax?: number | undefined } = {}): Promise<AdapterStore> {
+    await makeOpenDirectory(dir);
     await chmod(dir, DIRECTORY_MODE);
-    for (const entry of await readdir(dir)) {
-      if (entry.startsWith(TEMPORARY)) await rm(join(dir, entry), { recursive: true, force: true });
+    for (const entry of await readdir(dir))
+      if (isLeftover(entry)) await rm(join(dir, entry), { recursive: true, force: true });
+    const store = new AdapterStore(dir, roots, new StoreBudget(options.bytesMax));
+    store.#measure();
+    return store;
+  }
+
+  /** Synchronous: at start nothing else waits, and ten thousand directories take a tenth of the time. */
+  #measure(): void {
+    for (const entry of readdirSync(this.#dir)) {
+      if (!isDigest(entry)) continue;
+      const stats = DIGEST_ORDER.map((name) => statSync(join(this.#dir, entry, name), { throwIfNoEntry: false }));
+      if (stats.every((found) => found?.isFile()))
+        this.#budget.keep(
+          entry,
+          stats.reduce((sum, found) => sum + (found?.size ?? 0), 0),
+        );
     }
-    return new AdapterStore(dir, roots);
   }
 
   pathOf(digest: Digest): string {
     return join(this.#dir, digest);
   }
 
-  /** The digests of everything that is in the store. */
+  /** The digests of everything that is in the store with all of its files. */
   async contents(): Promise<ReadonlySet<string>> {
-    return new Set((await readdir(this.#dir)).filter((entry) => !entry.startsWith(TEMPORARY)));
+    return new Set(this.#budget.contents.keys());
   }
 
-  /** Copies the adapter in `source` and returns when the copy is on the disk. undefined: the files are not, or no longer,
-   *  those of `signature`; look again. Errors: path_not_allowed, storage_full, checkpoint_invalid (unreadable). */
-  async take(source: string, signature: Signature): Promise<Taken | undefined> {
-    const temporary = join(this.#dir, TEMPORARY + randomUUID());
+  /** What the kept files' lengths add up to. */
+  get bytes(): number {
+    return this.#budget.bytes;
+  }
+
+  take(source: string, signature: Signature): Promise<Taken | undefined>;
+  take<T>(source: string, signature: Signature, commit: (taken: Taken) => Promise<T> | T): Promise<T | undefined>;
+  /** Copies the adapter in `source`; when the copy is on the disk, `commit` writes down that it is needed: until it has ended no sweep
+   *  touches the content. Resolves with commit's answer. undefined: the files are not, or no longer, those of `signature`; look again.
+   *  Errors: path_not_allowed, storage_full, checkpoint_invalid (unreadable), and commit's. */
+  async take(
+    source: string,
+    signature: Signature,
+    commit: (taken: Taken) => unknown = (taken) => taken,
+  ): Promise<unknown> {
+    const temporary = join(this.#dir, TAKING + randomUUID());
+    let taken: Taken | undefined;
+    let gone = false;
     try {
-      await mkdir(temporary, { recursive: true });
-      for (const name of ADAPTER_FILES) {
-        const real = await this.#roots.admit(join(source, name));
-        if (real === undefined) return undefined;
-        await copyFile(real, join(temporary, name), constants.COPYFILE_FICLONE);
-        await chmod(join(temporary, name), 0o644); // the source's mode came along
-      }
-      if ((await stampsOf(source)).signature !== signature) return undefined;
-      const taken = await digestOf(temporary);
-      await settle(temporary);
-      await this.#publish(temporary, taken.digest);
-      return taken;
+      taken = await this.#copy(source, signature, temporary);
+      if (taken === undefined) return undefined;
+      gone = await this.#publish(temporary, taken);
     } catch (error) {
+      if (taken !== undefined) this.#release(taken.digest);
       if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined;
       throw explain(error, source);
     } finally {
-      await rm(temporary, { recursive: true, force: true });
+      // What cannot be removed now is the next start's business.
+      if (!gone) await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    }
+    try {
+      return await commit(taken);
+    } finally {
+      this.#release(taken.digest);
     }
   }
 
-  async #publish(temporary: string, digest: Digest): Promise<void> {
-    const final = this.pathOf(digest);
-    if (await this.#isWhole(final, temporary)) return;
-    await orNothing(rename(final, `${temporary}-damaged`)); // somebody removed or cut its files by hand
+  /** Leaves a whole, durable copy in `temporary`, and its digest held. */
+  async #copy(source: string, signature: Signature, temporary: string): Promise<Taken | undefined> {
+    const handles: FileHandle[] = [];
+    let unpromise = () => {};
     try {
-      await rename(temporary, final);
-    } catch (error) {
-      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error; // else the same content was taken twice at once
+      const originals: Opened[] = [];
+      for (const name of DIGEST_ORDER) {
+        const original = await this.#roots.open(join(source, name));
+        if (original === undefined) return undefined;
+        handles.push(original.file);
+        originals.push(original);
+      }
+      const expected = originals.reduce((sum, { size }) => sum + size, 0);
+      unpromise = this.#budget.promise(expected, source);
+      await mkdir(temporary);
+      await chmod(temporary, DIRECTORY_MODE);
+      const copies = await all(
+        originals.map(async (original, index) => {
+          const name = String(DIGEST_ORDER[index]);
+          const copy = join(temporary, name);
+          await copyFile(handlePath(original), copy, constants.COPYFILE_FICLONE);
+          await chmod(copy, FILE_MODE); // the source's mode came along
+          const file = await open(copy, constants.O_RDONLY);
+          handles.push(file);
+          return { name, file, size: original.size };
+        }),
+      );
+      if ((await stampsOf(source)).signature !== signature) return undefined;
+      const durable = [...copies.map(({ file }) => file.sync()), synchronise(temporary)];
+      const [taken] = await all([digestOf(copies), Promise.all(durable)]);
+      if (taken.bytes !== expected) return undefined;
+      this.#held.set(taken.digest, (this.#held.get(taken.digest) ?? 0) + 1);
+      return taken;
+    } finally {
+      unpromise();
+      await Promise.all(handles.map((handle) => handle.close()));
     }
-    await rm(`${temporary}-damaged`, { recursive: true, force: true });
-    await synchronise(this.#dir);
+  }
+
+  /** Returns whether `temporary` itself was put in its place. */
+  async #publish(temporary: string, { digest, bytes }: Taken): Promise<boolean> {
+    const final = this.pathOf(digest);
+    let published = false;
+    if (!(await this.#isWhole(final, temporary))) {
+      published = await rename(temporary, final).then(
+        () => true,
+        (error: unknown) => {
+          if (hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) return false;
+          throw error;
+        },
+      );
+      // Somebody cut its files by hand, or the same content was taken twice at once: then they are as good as these.
+      if (!published && !(await this.#isWhole(final, temporary))) {
+        const trash = join(this.#dir, REMOVING + randomUUID());
+        renameSync(final, trash);
+        await rename(temporary, final);
+        published = true;
+        await rm(trash, { recursive: true, force: true });
+      }
+    }
+    this.#budget.keep(digest, bytes);
+    await this.#synced.settle();
+    return published;
   }
 
   async #isWhole(final: string, model: string): Promise<boolean> {
-    for (const name of ADAPTER_FILES) {
-      const [kept, fresh] = await Promise.all([statOrNothing(join(final, name)), statOrNothing(join(model, name))]);
-      if (kept?.size !== fresh?.size) return false;
+    for (const name of DIGEST_ORDER) {
+      const kept = await statOrNothing(join(final, name));
+      if (kept === undefined || kept.size !== (await statOrNothing(join(model, name)))?.size) return false;
     }
     return true;
   }
-}
 
-/** SHA-256 over each file's name, length and bytes, in the order of their names. */
-async function digestOf(dir: string): Promise<Taken> {
-  const hash = createHash('sha256');
-  const piece = Buffer.alloc(HASH_PIECE_BYTES);
-  let bytes = 0;
-  for (const name of ADAPTER_FILES.toSorted()) {
-    const file = await open(join(dir, name), constants.O_RDONLY);
-    try {
-      const { size } = await file.stat();
-      hash.update(`${name}\0${size}\0`);
-      for (;;) {
-        const { bytesRead } = await file.read(piece, 0, piece.length, null);
-        if (bytesRead === 0) break;
-        hash.update(piece.subarray(0, bytesRead));
-      }
-      bytes += size;
-    } finally {
-      await file.close();
+  #release(digest: Digest): void {
+    const holders = (this.#held.get(digest) ?? 1) - 1;
+    if (holders > 0) this.#held.set(digest, holders);
+    else this.#held.delete(digest);
+    if (this.#sweeping !== undefined) this.#fresh.add(digest);
+  }
+
+  /** Removes every content but `needed`, which is to be true at the time of the call, and what is taken meanwhile. Resolves with the
+   *  bytes freed. One at a time: a call during a sweep joins it. */
+  sweep(needed: ReadonlySet<string>): Promise<number> {
+    this.#sweeping ??= this.#sweep(needed).finally(() => {
+      this.#sweeping = undefined;
+      this.#fresh.clear();
+    });
+    return this.#sweeping;
+  }
+
+  async #sweep(needed: ReadonlySet<string>): Promise<number> {
+    let freed = 0;
+    for (const [digest, bytes] of [...this.#budget.contents]) {
+      if (needed.has(digest) || this.#held.has(digest) || this.#fresh.has(digest)) continue;
+      const trash = join(this.#dir, REMOVING + randomUUID());
+      // Synchronous: no take may look at it between the question above and its going.
+      renameSync(this.pathOf(digest), trash);
+      this.#budget.drop(digest);
+      freed += bytes;
+      await rm(trash, { recursive: true, force: true });
     }
+    return freed;
   }
-  return { digest: as<Digest>(hash.digest('hex')), bytes };
 }
 
-async function settle(dir: string): Promise<void> {
-  for (const name of ADAPTER_FILES) {
-    await synchronise(join(dir, name));
-    await chmod(join(dir, name), FILE_MODE);
-  }
-  await chmod(dir, DIRECTORY_MODE);
-  await synchronise(dir);
-}
-
-async function synchronise(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+/** As Promise.all, but nothing is left running when it rejects: handles and directories can be cleaned up. */
+async function all<const T extends readonly unknown[]>(
+  promises: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
 }
 
 function explain(error: unknown, source: string): unknown {
@@ -142,19 +237,14 @@ function explain(error: unknown, source: string): unknown {
     return new StepgateError(
       'storage_full',
       `The disk under \`data\` is full: ${source} was not taken. Free space and try again.`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
   if (hasCode(error, 'EACCES', 'EPERM')) {
     return new StepgateError(
       'checkpoint_invalid',
       `The gateway's user may not read the files in ${source}. Make them readable.`,
-      {
-        param: 'path',
-        cause: error,
-      },
+      { param: 'path', cause: error },
     );
   }
   return error;

@@ -1,31 +1,43 @@
-// What exists, in memory: bases, models, the current revision of every checkpoint, and where `latest` points.
+// What exists, in memory: bases, models, the current revision of every checkpoint, and where the names that move lead.
 // Pure: no IO, no clock; the registry feeds it. It answers what a name means, never which engine serves it.
-// The hot path is one Map.get: every registered name and every base has its answer ready.
+// The hot path is one Map.get: every base and every name that can be asked for has its answer ready.
 import type { BaseModel, Checkpoint, CheckpointId, CheckpointName, ModelName } from '../domain.ts';
 import { Lineage } from './lineage.ts';
-import { type ParsedName, parseName, printName } from './name.ts';
+import { type ParsedName, parseName, parseVersion, printName } from './name.ts';
 import { type ModelSettings, type Refusal, type Resolution, refuse } from './resolution.ts';
+import type { Alias } from './store.ts';
 import { nearNames, quote, refusalOf } from './words.ts';
 
 export type { ModelSettings, Refusal, Resolution } from './resolution.ts';
 
 export class Catalog {
-  /** Answers by exact name: bases and the current revision of each checkpoint. */
+  /** Answers by exact name: bases, and the current revision of each servable checkpoint. */
   readonly #answers = new Map<string, Resolution>();
   readonly #bases = new Map<string, BaseModel>();
-  readonly #checkpoints = new Map<string, Checkpoint>();
+  /** By exact name, the current revision of what is no answer: deleted, not servable, or in conflict with a base. */
+  readonly #others = new Map<string, Checkpoint>();
   readonly #lineages = new Map<string, Lineage>();
-  /** Every revision's name: a pointer to a replaced revision follows its name. */
-  readonly #names = new Map<CheckpointId, CheckpointName>();
+  /** Names of replaced revisions: a pointer to one follows its name. */
+  readonly #replaced = new Map<CheckpointId, CheckpointName>();
 
-  /** What `text` means. Exact names first, then a step, then latest. Never another step, nor a base, in place of what was asked. */
+  /** What `text` means. Exact names first, then the grammar of name.ts. Never another step, nor a base, in place of what was asked. */
   resolve(text: string): Resolution {
-    return this.#answers.get(text) ?? this.#resolveParsed(text, parseName(text));
+    return this.#answers.get(text) ?? this.#refusal(text) ?? this.#resolveParsed(text, parseName(text));
   }
 
   /** The current revision under this name, deleted ones too; `my-model@0005` finds `my-model@5`. */
   find(text: string): Checkpoint | undefined {
-    return this.#checkpoints.get(text) ?? this.#checkpoints.get(printName(parseName(text)));
+    return this.#current(text) ?? this.#current(printName(parseName(text)));
+  }
+
+  /** Whether a base or a checkpoint, also a deleted one, has exactly this name. */
+  hasExact(text: string): boolean {
+    return this.#answers.has(text) || this.#others.has(text);
+  }
+
+  /** The current revision of everything that was ever registered. */
+  *all(): Iterable<Checkpoint> {
+    for (const lineage of this.#lineages.values()) yield* lineage.checkpoints();
   }
 
   hasBase(text: string): boolean {
@@ -41,6 +53,10 @@ export class Catalog {
     return [...this.#lineages.values()].map((lineage) => lineage.model).sort(byText);
   }
 
+  has(model: string): model is ModelName {
+    return this.#lineages.has(model);
+  }
+
   /** Every checkpoint of the model in its current revision, ascending by step; deleted and unservable ones too. */
   checkpoints(model: string): readonly Checkpoint[] {
     return this.#lineages.get(model)?.checkpoints() ?? [];
@@ -48,9 +64,7 @@ export class Catalog {
 
   /** What callers can ask for: by model's name, then ascending by step. */
   servable(): readonly Checkpoint[] {
-    return this.models().flatMap((model) =>
-      this.checkpoints(model).filter((checkpoint) => checkpoint.state.kind === 'servable'),
-    );
+    return this.models().flatMap((model) => this.#lineages.get(model)?.servable() ?? []);
   }
 
   settings(model: string): ModelSettings | undefined {
@@ -62,27 +76,65 @@ export class Catalog {
     return this.#lineages.get(model)?.latest();
   }
 
+  /** Where `@best` leads now. */
+  best(model: string): Checkpoint | undefined {
+    return this.#lineages.get(model)?.best();
+  }
+
+  /** The servable step with the greatest number, whatever `latest` says. */
+  newest(model: string): Checkpoint | undefined {
+    return this.#lineages.get(model)?.newest;
+  }
+
+  /** Those set by hand, by name. */
+  aliases(model: string): readonly Alias[] {
+    const aliases = this.#lineages.get(model)?.aliases.values() ?? [];
+    return [...aliases].sort((a, b) => byText(a.alias, b.alias));
+  }
+
+  alias(model: string, alias: string): Alias | undefined {
+    return this.#lineages.get(model)?.aliases.get(alias);
+  }
+
   /** Replaces the set of bases that engines serve. */
   setBases(bases: readonly BaseModel[]): void {
-    const gone = [...this.#bases.keys()];
+    const changed = new Set([...this.#bases.keys(), ...bases.map(({ name }) => name)]);
+    const checkpoints = [...changed].map((name) => [name, this.#current(name)] as const);
     this.#bases.clear();
     for (const base of bases) this.#bases.set(base.name, base);
-    for (const name of [...gone, ...this.#bases.keys()]) this.#answer(name);
+    for (const [name, checkpoint] of checkpoints) this.#place(name, checkpoint);
   }
 
   /** Adds a revision, or a new state of one, in place of what had its name. */
   put(checkpoint: Checkpoint): void {
-    this.#checkpoints.set(checkpoint.name, checkpoint);
-    this.#names.set(checkpoint.id, checkpoint.name);
+    const before = this.#current(checkpoint.name);
+    if (before && before.id !== checkpoint.id) this.#replaced.set(before.id, before.name);
     this.#lineage(checkpoint.model).put(checkpoint);
-    this.#answer(checkpoint.name);
+    this.#place(checkpoint.name, checkpoint);
+  }
+
+  /** Takes away what nobody has heard of yet: as if it had never been put. */
+  forget(checkpoint: Checkpoint): void {
+    const lineage = this.#lineages.get(checkpoint.model);
+    lineage?.forget(checkpoint);
+    if (lineage?.isBlank) this.#lineages.delete(checkpoint.model);
+    this.#place(checkpoint.name, undefined);
+  }
+
+  setAlias(alias: Alias): void {
+    this.#lineage(alias.model).aliases.set(alias.alias, alias);
+  }
+
+  dropAlias(model: string, alias: string): void {
+    this.#lineages.get(model)?.aliases.delete(alias);
   }
 
   /** Returns false where no revision has this id. */
   setLatest(model: ModelName, id: CheckpointId): boolean {
-    const checkpoint = this.#checkpoints.get(this.#names.get(id) ?? '');
-    if (checkpoint?.model !== model || checkpoint.step === undefined) return false;
-    this.#lineage(model).promoted = checkpoint.step;
+    const lineage = this.#lineages.get(model);
+    const step = lineage?.stepOf(id) ?? this.#current(this.#replaced.get(id) ?? '')?.step;
+    if (!lineage?.has(step)) return false;
+    lineage.promoted = step;
     return true;
   }
 
@@ -98,42 +150,72 @@ export class Catalog {
     return fresh;
   }
 
-  #answer(name: string): void {
+  #current(name: string): Checkpoint | undefined {
+    const answer = this.#answers.get(name);
+    return answer?.kind === 'checkpoint' ? answer.checkpoint : this.#others.get(name);
+  }
+
+  /** Puts what has this exact name where `resolve` looks for it. */
+  #place(name: string, checkpoint: Checkpoint | undefined): void {
     const base = this.#bases.get(name);
-    const checkpoint = this.#checkpoints.get(name);
-    const live = checkpoint && checkpoint.state.kind !== 'deleted';
-    if (base && live)
-      this.#answers.set(
-        name,
-        refuse(
-          'conflict',
-          `${quote(name)} is both a base model and a registered checkpoint. Remove the checkpoint, or serve the base under another name.`,
-        ),
-      );
-    else if (base) this.#answers.set(name, { kind: 'base', base });
-    else if (checkpoint) this.#answers.set(name, refusalOf(checkpoint) ?? { kind: 'checkpoint', checkpoint });
+    const answer = this.#answerFor(name, { base, checkpoint });
+    if (answer) this.#answers.set(name, answer);
     else this.#answers.delete(name);
+    if (checkpoint && answer?.kind !== 'checkpoint') this.#others.set(name, checkpoint);
+    else this.#others.delete(name);
+  }
+
+  #answerFor(
+    name: string,
+    { base, checkpoint }: { base: BaseModel | undefined; checkpoint: Checkpoint | undefined },
+  ): Resolution | undefined {
+    if (base && checkpoint && checkpoint.state.kind !== 'deleted') {
+      const message = `${quote(name)} is both a base model and a registered checkpoint. Remove the checkpoint, or serve the base under another name.`;
+      return refuse('conflict', message);
+    }
+    if (base) return { kind: 'base', base };
+    return checkpoint?.state.kind === 'servable' ? { kind: 'checkpoint', checkpoint } : undefined;
+  }
+
+  #refusal(name: string): Refusal | undefined {
+    const checkpoint = this.#others.get(name);
+    return checkpoint && refusalOf(checkpoint);
   }
 
   #resolveParsed(text: string, parsed: ParsedName): Resolution {
     if (parsed.kind === 'step') {
-      const known = this.#answers.get(printName(parsed));
+      const name = printName(parsed);
+      const known = this.#answers.get(name) ?? this.#refusal(name);
       if (known) return known;
     }
     const lineage = this.#lineages.get(parsed.model);
-    if (!lineage) return this.#unknown(text);
+    if (!lineage) return this.#resolveVersion(text) ?? this.#unknown(text);
     switch (parsed.kind) {
       case 'step':
         return refuse('model_not_found', lineage.withoutStep(parsed.step));
       case 'alias':
-        return refuse(
-          'model_not_found',
-          `${quote(parsed.model)} has no alias ${quote(parsed.alias)}. ${lineage.summary()}`,
-        );
+        return this.#resolveAlias(lineage, parsed.alias);
+      case 'best':
+        return lineage.resolveBest();
+      case 'nearest':
+        return lineage.resolveNearest(parsed.side, parsed.step);
       case 'bare':
       case 'latest':
         return lineage.resolveLatest();
     }
+  }
+
+  /** `run-v5`, where nothing is called exactly so: step 5 of `run`, when there is (or was) one. */
+  #resolveVersion(text: string): Resolution | undefined {
+    const version = parseVersion(text);
+    const name = version && printName({ kind: 'step', ...version });
+    return name !== undefined && this.hasExact(name) ? this.resolve(name) : undefined;
+  }
+
+  #resolveAlias(lineage: Lineage, alias: string): Resolution {
+    const known = lineage.aliases.get(alias);
+    if (known) return this.resolve(`${lineage.model}@${known.step}`);
+    return refuse('model_not_found', `${quote(lineage.model)} has no alias ${quote(alias)}. ${lineage.summary()}`);
   }
 
   #unknown(text: string): Refusal {

@@ -1,70 +1,36 @@
-// What must survive: every revision of every checkpoint, where `latest` points, and which source files were already taken.
-// SQLite in WAL mode with synchronous FULL: what `add` returned from is on the disk. It stores and loads, and decides nothing.
+// The store in SQLite: WAL mode with synchronous FULL, so what `commit` returned from is on the disk. It stores and loads, and decides nothing.
 // One process owns the file (exclusive lock), as one process owns the adapter store beside it.
-import { DatabaseSync } from 'node:sqlite';
-import { z } from 'zod';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import {
-  type AdapterId,
   as,
-  type BaseName,
+  assertNever,
   type Checkpoint,
   type CheckpointId,
   type CheckpointName,
   type Digest,
   type ModelName,
-  NO_DETAILS,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import { MIGRATIONS } from './migrations.ts';
-
-/** Files that were taken (or judged) under a name: discovery does not bring the same ones again. */
-export interface Sighting {
-  readonly name: CheckpointName;
-  /** The directory that they were found in. */
-  readonly source: string;
-  readonly signature: string;
-}
-
-/** The seam of persistence. Every write is durable, whole or not at all, when the call returns. */
-export interface Store {
-  /** Every revision, in the order in which they were added. */
-  checkpoints(): readonly Checkpoint[];
-  latest(): ReadonlyMap<ModelName, CheckpointId>;
-  add(checkpoint: Checkpoint, sighting: Sighting): void;
-  /** The name's files of `sighting.source` now have this signature; nothing else changed. */
-  see(sighting: Sighting): void;
-  /** The signature last seen, if any. */
-  seen(name: CheckpointName, source: string): string | undefined;
-  markDeleted(id: CheckpointId, atMs: number): void;
-  setLatest(model: ModelName, id: CheckpointId): void;
-  /** Idempotent. */
-  close(): void;
-}
+import {
+  aliasOf,
+  aliasRowOf,
+  CheckpointReader,
+  detailsRowOf,
+  Integer,
+  moveOf,
+  moveRowOf,
+  pinOf,
+  pinRowOf,
+  rowOf,
+  Text,
+} from './rows.ts';
+import type { Alias, Change, Move, Pin, Sighting, Store } from './store.ts';
 
 const LOCK_WAIT_MS = 1_000;
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
 const SQLITE_NOTADB = 26;
-
-const Text = z.string();
-const Integer = z.number().int();
-const Row = z.object({
-  id: Text,
-  name: Text,
-  model: Text,
-  step: Integer.nullable(),
-  revision: Integer,
-  adapter_id: Text.nullable(),
-  digest: Text.nullable(),
-  bytes: Integer.nullable(),
-  rank: Integer.nullable(),
-  base: Text.nullable(),
-  source: Text,
-  created_at_ms: Integer,
-  deleted_at_ms: Integer.nullable(),
-  reasons: Text.nullable(),
-});
-type Row = z.infer<typeof Row>;
 
 export interface DatabaseOptions {
   readonly file: string;
@@ -76,6 +42,7 @@ export interface DatabaseOptions {
 export class Database implements Store {
   readonly #db: DatabaseSync;
   readonly #pathOf: DatabaseOptions['pathOf'];
+  readonly #statements = new Map<string, StatementSync>();
 
   /** Throws an Error with a sentence for people: in use by another process, newer than this version, no database. */
   constructor(options: DatabaseOptions) {
@@ -93,117 +60,112 @@ export class Database implements Store {
   }
 
   checkpoints(): readonly Checkpoint[] {
-    const rows = this.#db.prepare('SELECT * FROM checkpoints ORDER BY rowid').all();
-    return rows.map((row) => this.#checkpointOf(Row.parse(row)));
+    const reader = new CheckpointReader(this.#pathOf);
+    const checkpoints: Checkpoint[] = [];
+    for (const row of this.#db.prepare('SELECT * FROM checkpoints ORDER BY rowid').iterate())
+      checkpoints.push(reader.read(row));
+    return checkpoints;
   }
 
-  latest(): ReadonlyMap<ModelName, CheckpointId> {
-    const rows = this.#db.prepare('SELECT model, checkpoint FROM latest').all();
+  promoted(): ReadonlyMap<ModelName, CheckpointId> {
+    const rows = this.#db.prepare('SELECT model, checkpoint FROM promoted').all();
     return new Map(
       rows.map((row) => [as<ModelName>(Text.parse(row.model)), as<CheckpointId>(Text.parse(row.checkpoint))]),
     );
   }
 
-  add(checkpoint: Checkpoint, sighting: Sighting): void {
-    const { adapter, state } = checkpoint;
-    this.#write(() => {
-      this.#db
-        .prepare(
-          `INSERT INTO checkpoints (id, name, model, step, revision, adapter_id, digest, bytes, rank, base, source, created_at_ms, deleted_at_ms, reasons)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        )
-        .run(
-          checkpoint.id,
-          checkpoint.name,
-          checkpoint.model,
-          checkpoint.step ?? null,
-          checkpoint.revision,
-          adapter?.id ?? null,
-          adapter?.digest ?? null,
-          adapter?.bytes ?? null,
-          adapter?.rank ?? null,
-          checkpoint.base ?? null,
-          checkpoint.source,
-          checkpoint.createdAtMs,
-          state.kind === 'deleted' ? state.atMs : null,
-          state.kind === 'unservable' ? JSON.stringify(state.reasons) : null,
-        );
-      this.#see(sighting);
-    });
+  aliases(): readonly Alias[] {
+    return this.#db.prepare('SELECT * FROM aliases ORDER BY model, alias').all().map(aliasOf);
   }
 
-  see(sighting: Sighting): void {
-    this.#write(() => this.#see(sighting));
+  pins(): readonly Pin[] {
+    return this.#db.prepare('SELECT * FROM pins ORDER BY rowid').all().map(pinOf);
+  }
+
+  history(model: ModelName, limit: number): readonly Move[] {
+    return this.#db
+      .prepare('SELECT * FROM moves WHERE model = ? ORDER BY id DESC LIMIT ?')
+      .all(model, limit)
+      .map(moveOf);
   }
 
   seen(name: CheckpointName, source: string): string | undefined {
-    const row = this.#db.prepare('SELECT signature FROM sightings WHERE name = ? AND source = ?').get(name, source);
+    const row = this.#prepared('SELECT signature FROM sightings WHERE name = ? AND source = ?').get(name, source);
     return row && Text.parse(row.signature);
   }
 
-  markDeleted(id: CheckpointId, atMs: number): void {
-    this.#write(() => this.#db.prepare('UPDATE checkpoints SET deleted_at_ms = ? WHERE id = ?').run(atMs, id));
-  }
-
-  setLatest(model: ModelName, id: CheckpointId): void {
-    this.#write(() =>
-      this.#db.prepare('INSERT OR REPLACE INTO latest (model, checkpoint) VALUES (?, ?)').run(model, id),
-    );
+  commit(changes: readonly Change[]): void {
+    if (changes.length === 0) return;
+    try {
+      transaction(this.#db, () => {
+        for (const change of changes) this.#write(change);
+      });
+    } catch (error) {
+      if (codeOf(error) !== SQLITE_FULL) throw error;
+      const message = 'The disk under `data` is full: nothing was changed. Free space and try again.';
+      throw new StepgateError('storage_full', message, { cause: error });
+    }
   }
 
   close(): void {
     if (this.#db.isOpen) this.#db.close();
   }
 
-  #see(sighting: Sighting): void {
-    this.#db
-      .prepare('INSERT OR REPLACE INTO sightings (name, source, signature) VALUES (?, ?, ?)')
-      .run(sighting.name, sighting.source, sighting.signature);
-  }
-
-  /** All or nothing, and durable. Throws storage_full where the disk is. */
-  #write(change: () => void): void {
-    try {
-      transaction(this.#db, change);
-    } catch (error) {
-      if (codeOf(error) !== SQLITE_FULL) throw error;
-      throw new StepgateError(
-        'storage_full',
-        'The disk under `data` is full: nothing was registered. Free space and try again.',
-        {
-          cause: error,
-        },
-      );
+  #write(change: Change): void {
+    switch (change.kind) {
+      case 'added':
+        this.#insert('checkpoints', rowOf(change.checkpoint));
+        return this.#see(change.sighting);
+      case 'seen':
+        return this.#see(change.sighting);
+      case 'deleted':
+        return this.#run('UPDATE checkpoints SET deleted_at_ms = ? WHERE id = ?', change.atMs, change.id);
+      case 'detailed': {
+        const { metrics = null, architecture = null, library = null } = detailsRowOf(change.details);
+        const sql = 'UPDATE checkpoints SET metrics = ?, architecture = ?, library = ? WHERE id = ?';
+        return this.#run(sql, metrics, architecture, library, change.id);
+      }
+      case 'promoted':
+        return this.#insert('promoted', { model: change.model, checkpoint: change.checkpoint });
+      case 'aliased':
+        return this.#insert('aliases', aliasRowOf(change.alias));
+      case 'unaliased':
+        return this.#run('DELETE FROM aliases WHERE model = ? AND alias = ?', change.model, change.alias);
+      case 'moved':
+        return this.#insert('moves', moveRowOf(change.move));
+      case 'pinned':
+        return this.#insert('pins', pinRowOf(change.pin));
+      case 'unpinned':
+        return this.#run('DELETE FROM pins WHERE id = ?', change.id);
+      default:
+        return assertNever(change);
     }
   }
 
-  #checkpointOf(row: Row): Checkpoint {
-    return {
-      id: as<CheckpointId>(row.id),
-      name: as<CheckpointName>(row.name),
-      model: as<ModelName>(row.model),
-      step: row.step ?? undefined,
-      revision: row.revision,
-      adapter: this.#adapterOf(row),
-      base: row.base === null ? undefined : as<BaseName>(row.base),
-      source: row.source,
-      createdAtMs: row.created_at_ms,
-      state: stateOf(row),
-      details: NO_DETAILS,
-    };
+  #see(sighting: Sighting): void {
+    const { name, source, signature } = sighting;
+    this.#insert('sightings', { name, source, signature });
   }
 
-  #adapterOf(row: Row): Checkpoint['adapter'] {
-    if (row.adapter_id === null || row.digest === null || row.bytes === null || row.rank === null) return undefined;
-    const digest = as<Digest>(row.digest);
-    return { id: as<AdapterId>(row.adapter_id), path: this.#pathOf(digest), digest, bytes: row.bytes, rank: row.rank };
+  /** In place of the row with the same key, where there may be one; a checkpoint's row is added once. */
+  #insert(table: string, cells: Readonly<Record<string, string | number | null>>): void {
+    const columns = Object.keys(cells);
+    const verb = table === 'checkpoints' ? 'INSERT' : 'INSERT OR REPLACE';
+    const values = columns.map(() => '?').join(', ');
+    this.#run(`${verb} INTO ${table} (${columns.join(', ')}) VALUES (${values})`, ...Object.values(cells));
   }
-}
 
-function stateOf(row: Row): Checkpoint['state'] {
-  if (row.deleted_at_ms !== null) return { kind: 'deleted', atMs: row.deleted_at_ms };
-  if (row.reasons !== null) return { kind: 'unservable', reasons: z.array(Text).parse(JSON.parse(row.reasons)) };
-  return { kind: 'servable' };
+  #run(sql: string, ...values: (string | number | null)[]): void {
+    this.#prepared(sql).run(...values);
+  }
+
+  #prepared(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known) return known;
+    const fresh = this.#db.prepare(sql);
+    this.#statements.set(sql, fresh);
+    return fresh;
+  }
 }
 
 function migrate(db: DatabaseSync, file: string, migrations: readonly string[]): void {

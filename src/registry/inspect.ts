@@ -1,5 +1,6 @@
 // What lies in one checkpoint's directory: whether its adapter is whole, and the signature by which a change is noticed.
 // Reads the config and the safetensors header, never the tensors. It judges wholeness only; preflight.ts judges servability.
+import type { BigIntStats } from 'node:fs';
 import { constants, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Contents } from './preflight.ts';
@@ -8,10 +9,14 @@ import { readSafetensors } from './safetensors.ts';
 export const CONFIG_FILE = 'adapter_config.json';
 /** The one file of weights that engines read beside the config. */
 export const WEIGHTS_FILE = 'adapter_model.safetensors';
+/** A full model has this in place of an adapter's. */
+const MODEL_FILE = 'config.json';
 /** The only files that are ever taken into the store. */
 export const ADAPTER_FILES = [CONFIG_FILE, WEIGHTS_FILE] as const;
 
 const JSON_BYTES_MAX = 64 * 1024 * 1024;
+/** Parsing holds up every request: a megabyte of a log is some thousand rows and ten milliseconds. */
+const TAIL_BYTES = 1024 * 1024;
 
 export type Inspection =
   | { readonly kind: 'whole'; readonly dir: string; readonly signature: Signature; readonly contents: Contents }
@@ -23,13 +28,16 @@ export type Signature = string;
 
 export interface Stamps {
   readonly signature: Signature;
-  /** The newest mtime among the adapter's files, ns; undefined while there is none of them. */
+  /** The newest mtime among the adapter's files (else of a full model's config), ns; undefined while there is none of them. */
   readonly newestNs: bigint | undefined;
 }
 
-/** Cheap: two stats. Never rejects for files that are not there. */
+/** Cheap: two stats; three where there is no adapter, since there may be a full model. Never rejects for files that are not there. */
 export async function stampsOf(dir: string): Promise<Stamps> {
-  const stats = await Promise.all(ADAPTER_FILES.map((name) => statOrNothing(join(dir, name))));
+  const stats: (BigIntStats | undefined)[] = await Promise.all(
+    ADAPTER_FILES.map((name) => statOrNothing(join(dir, name))),
+  );
+  if (!stats.some(Boolean)) stats.push(await statOrNothing(join(dir, MODEL_FILE)));
   let newestNs: bigint | undefined;
   for (const found of stats)
     if (found && (newestNs === undefined || found.mtimeNs > newestNs)) newestNs = found.mtimeNs;
@@ -60,7 +68,7 @@ export async function inspect(dir: string): Promise<Inspection> {
 
 /** Without an adapter_config.json it may still be a full model, which people should be told in those words. */
 async function withoutConfig(dir: string, signature: Signature): Promise<Inspection> {
-  const config = await readJson(join(dir, 'config.json'));
+  const config = await readJson(join(dir, MODEL_FILE));
   const architectures =
     typeof config === 'object' && config !== null && 'architectures' in config ? config.architectures : undefined;
   if (!Array.isArray(architectures))
@@ -81,12 +89,29 @@ export async function readJson(path: string, parse: (text: string) => unknown = 
   const file = await orNothing(open(path, constants.O_RDONLY | constants.O_NONBLOCK));
   if (!file) return undefined;
   try {
-    const { size, isFile } = await file.stat().then((found) => ({ size: found.size, isFile: found.isFile() }));
-    if (!isFile || size > JSON_BYTES_MAX) return BAD_JSON;
+    const found = await file.stat();
+    if (!found.isFile() || found.size > JSON_BYTES_MAX) return BAD_JSON;
     return parse(await file.readFile('utf8'));
   } catch (error) {
     if (error instanceof SyntaxError) return BAD_JSON;
     throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/** The end of a text file, at most `bytesMax` of it; undefined: there is no such file, or it is not ours to read. Never rejects. */
+export async function readTail(path: string, bytesMax = TAIL_BYTES): Promise<string | undefined> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+  if (!file) return undefined;
+  try {
+    const found = await file.stat();
+    if (!found.isFile()) return undefined;
+    const buffer = Buffer.alloc(Math.min(found.size, bytesMax));
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, found.size - buffer.length);
+    return buffer.toString('utf8', 0, bytesRead);
+  } catch {
+    return undefined;
   } finally {
     await file.close();
   }

@@ -34,4 +34,40 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (name, source)
   ) STRICT;
   `,
+  `
+  ALTER TABLE checkpoints ADD COLUMN metrics TEXT NOT NULL DEFAULT '{}'; -- JSON object of numbers
+  ALTER TABLE checkpoints ADD COLUMN architecture TEXT;
+  ALTER TABLE checkpoints ADD COLUMN library TEXT;
+  ALTER TABLE checkpoints ADD COLUMN warnings TEXT; -- JSON array of sentences
+  ALTER TABLE latest RENAME TO promoted;
+  CREATE TABLE aliases (
+    model TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    moved_at_ms INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    PRIMARY KEY (model, alias)
+  ) STRICT;
+  -- Appended to, never changed.
+  CREATE TABLE moves (
+    id INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    from_step INTEGER,
+    to_step INTEGER,
+    at_ms INTEGER NOT NULL,
+    by TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX moves_of_model ON moves (model, id);
+  CREATE TABLE pins (
+    id TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    from_step INTEGER NOT NULL,
+    to_step INTEGER NOT NULL,
+    steps TEXT, -- JSON array; present: of the range these alone
+    owner TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    until_ms INTEGER
+  ) STRICT;
+  `,
 ];

@@ -1,4 +1,5 @@
-// What a model's name means before anything is looked up: the one grammar of `model@step`, `model@latest`, `model@alias`.
+// What a model's name means before anything is looked up: the one grammar of `model@step`, `model@latest`, `model@best`, `model@alias`
+// and `model@<=step`.
 // Pure and total: no string makes `parseName` throw, and printing what it says and parsing that again changes nothing.
 // It must not know which models exist (catalog.ts does).
 
@@ -7,20 +8,34 @@ export type ParsedName =
   | { readonly kind: 'bare'; readonly model: string }
   | { readonly kind: 'step'; readonly model: string; readonly step: number }
   | { readonly kind: 'latest'; readonly model: string }
+  | { readonly kind: 'best'; readonly model: string }
+  /** The nearest servable step on that side of one. */
+  | { readonly kind: 'nearest'; readonly model: string; readonly side: Side; readonly step: number }
   | { readonly kind: 'alias'; readonly model: string; readonly alias: string };
 
-/** Splits on the last `@`. A suffix that is neither a step, nor `latest`, nor an alias belongs to the bare name. */
+export type Side = '<' | '<=' | '>' | '>=';
+
+/** Splits on the last `@`. A suffix that is none of the grammar's belongs to the bare name. */
 export function parseName(text: string): ParsedName {
   const at = text.lastIndexOf('@');
   if (at <= 0) return { kind: 'bare', model: text };
   const model = text.slice(0, at);
   const suffix = text.slice(at + 1);
-  if (/^[0-9]+$/.test(suffix)) {
-    const step = Number(suffix);
-    return Number.isSafeInteger(step) ? { kind: 'step', model, step } : { kind: 'bare', model: text };
+  const [, side = '', digits] = /^([<>]=?)?([0-9]+)$/.exec(suffix) ?? [];
+  if (digits !== undefined) {
+    const step = Number(digits);
+    if (!Number.isSafeInteger(step)) return { kind: 'bare', model: text };
+    return side === '' ? { kind: 'step', model, step } : { kind: 'nearest', model, side: side as Side, step };
   }
-  if (suffix === 'latest') return { kind: 'latest', model };
+  if (suffix === 'latest' || suffix === 'best') return { kind: suffix, model };
   return isAlias(suffix) ? { kind: 'alias', model, alias: suffix } : { kind: 'bare', model: text };
+}
+
+/** `run-v5`: how some trainers count under vLLM's one-word names. Only a guess: an exact name of that kind wins. */
+export function parseVersion(text: string): { readonly model: string; readonly step: number } | undefined {
+  const [, model, digits] = /^(.+)-v([0-9]+)$/s.exec(text) ?? [];
+  const step = Number(digits);
+  return model !== undefined && Number.isSafeInteger(step) ? { model, step } : undefined;
 }
 
 /** The canonical text: `my-model@0005` parses and prints as `my-model@5`. */
@@ -31,15 +46,18 @@ export function printName(name: ParsedName): string {
     case 'step':
       return `${name.model}@${name.step}`;
     case 'latest':
-      return `${name.model}@latest`;
+    case 'best':
+      return `${name.model}@${name.kind}`;
+    case 'nearest':
+      return `${name.model}@${name.side}${name.step}`;
     case 'alias':
       return `${name.model}@${name.alias}`;
   }
 }
 
-/** `v5` is no alias: it reads as a version, and people would take it for a step. */
+/** What `@name` may say besides a step. `v5` is no alias: it reads as a version, and people would take it for a step. */
 export function isAlias(text: string): boolean {
-  return text !== 'latest' && /^[A-Za-z][A-Za-z0-9_-]*$/.test(text) && !/^v[0-9]+$/.test(text);
+  return text !== 'latest' && text !== 'best' && /^[A-Za-z][A-Za-z0-9_-]*$/.test(text) && !/^v[0-9]+$/.test(text);
 }
 
 const CHARACTERS_MAX = 200;
@@ -60,10 +78,28 @@ export function checkCheckpointName(text: string): string | undefined {
   const problem = checkText(text);
   if (problem !== undefined) return problem;
   const parsed = parseName(text);
-  if (parsed.kind === 'latest') {
-    return `"@latest" is reserved: it always means the newest step. Name the step, such as "${parsed.model}@5".`;
+  switch (parsed.kind) {
+    case 'latest':
+    case 'best':
+    case 'nearest':
+      return `"${text.slice(parsed.model.length)}" is reserved: it is worked out at each request. Name the step, such as "${parsed.model}@5".`;
+    case 'step':
+      return checkModelName(parsed.model);
+    case 'alias':
+    case 'bare':
+      return undefined;
   }
-  return parsed.kind === 'step' ? checkModelName(parsed.model) : undefined;
+}
+
+/** Why `text` cannot be set as an alias, as a sentence; undefined when it can. */
+export function checkAlias(text: string): string | undefined {
+  if (text.length > CHARACTERS_MAX)
+    return `The alias has ${text.length} characters; at most ${CHARACTERS_MAX} are allowed.`;
+  if (isAlias(text)) return undefined;
+  if (text === 'latest' || text === 'best')
+    return `"${text}" moves by itself (\`models.NAME.${text}\` in the config says how). Choose another alias, such as "champion".`;
+  if (/^v[0-9]+$/.test(text)) return `"${text}" reads as a version. Choose an alias such as "champion".`;
+  return `${JSON.stringify(text)} is no alias: a letter first, then letters, digits, "_" and "-".`;
 }
 
 function checkText(text: string): string | undefined {

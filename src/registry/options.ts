@@ -1,14 +1,14 @@
 // What the registry is given, what it is asked, and what it tells. Types only.
-import type { BaseName, Checkpoint, LatestPolicy, ModelName } from '../domain.ts';
+import type { AdapterId, Checkpoint, LayoutName, ModelName } from '../domain.ts';
+import type { ModelSettings } from './resolution.ts';
 
 export interface RegistryOptions {
   readonly dataDir: string;
   /** Absolute directories that checkpoints may be registered from; empty: any. Watched directories are always allowed. */
   readonly roots: readonly string[];
-  readonly models: ReadonlyMap<
-    ModelName,
-    { readonly base?: BaseName | undefined; readonly watch?: string | undefined; readonly latest: LatestPolicy }
-  >;
+  readonly models: ReadonlyMap<ModelName, ModelSettings & { readonly layout?: LayoutName | undefined }>;
+  /** Undefined: no limit. */
+  readonly storeBytesMax?: number | undefined;
   readonly rescanMs: number;
   readonly settleMs: number;
   /** Unix time, ms. */
@@ -23,7 +23,17 @@ export interface RegistryOptions {
 export type RegistryChange =
   | { readonly kind: 'registered'; readonly checkpoint: Checkpoint; readonly replaced: Checkpoint | undefined }
   | { readonly kind: 'unservable'; readonly checkpoint: Checkpoint; readonly replaced: Checkpoint | undefined }
-  | { readonly kind: 'deleted'; readonly checkpoint: Checkpoint };
+  | { readonly kind: 'deleted'; readonly checkpoint: Checkpoint }
+  /** Its metrics changed. */
+  | { readonly kind: 'patched'; readonly checkpoint: Checkpoint }
+  /** An alias, `latest` or `best` leads to `checkpoint` from now on; undefined: nowhere. */
+  | {
+      readonly kind: 'moved';
+      readonly model: ModelName;
+      readonly alias: string;
+      readonly checkpoint: Checkpoint | undefined;
+      readonly by: string;
+    };
 
 export interface RegisterRequest {
   /** `my-model@5`, or an exact name. */
@@ -31,4 +41,32 @@ export interface RegisterRequest {
   /** The directory of adapter_config.json: absolute, or relative to one of the roots. */
   readonly path: string;
   readonly base?: string;
+  /** false: `conflict` where the name has other live weights, instead of a new revision. Default: true. */
+  readonly replace?: boolean;
+}
+
+export interface AliasMove {
+  readonly model: string;
+  readonly alias: string;
+  /** A step; undefined removes the alias. */
+  readonly to: number | undefined;
+  /** The step that it must point to now, null where it must not be set; left out: whatever it points to. */
+  readonly expect?: number | null;
+  readonly who: string;
+}
+
+export interface PinRequest {
+  readonly model: string;
+  readonly steps: readonly number[] | { readonly from: number; readonly to: number };
+  readonly owner: string;
+  /** Undefined: until it is removed. */
+  readonly ttlMs: number | undefined;
+}
+
+export interface RetainOptions {
+  /** Only say what would be done. */
+  readonly dryRun: boolean;
+  readonly who: string;
+  /** Requests wait for this adapter, or run on it. */
+  readonly leased: (adapter: AdapterId) => boolean;
 }

@@ -1,7 +1,10 @@
-// What an engine would refuse to serve, or would serve wrongly without a word, told before any engine sees the files.
-// Pure, over what inspect.ts has read. One row per fact about vLLM; a new fact is a new row in OBJECTIONS.
+// What an engine would refuse to serve, or would serve wrongly without a word, told before any engine sees the files: `reasons` where it
+// is certain that what was trained would not be what answers, `warnings` where it depends on what only people or the engine know.
+// Pure, over what inspect.ts has read. One row per fact about vLLM (0.32 where no other version is named); a new fact is a new row.
 import { z } from 'zod';
+import type { BaseModel } from '../domain.ts';
 import type { Tensor } from './safetensors.ts';
+import { judgeTensors } from './tensors.ts';
 
 /** What is known of a checkpoint's directory without reading its tensors. */
 export interface Contents {
@@ -15,10 +18,21 @@ export interface Contents {
   readonly architecture: string | undefined;
 }
 
+/** What was learned elsewhere; without it less is judged. */
+export interface Surroundings {
+  /** The base that engines will serve the adapter on, once one is known. */
+  readonly base?: BaseModel | undefined;
+  /** The name of a tensor that holds NaN (safetensors.ts looks for one). */
+  readonly nan?: string | undefined;
+}
+
 export type Verdict =
-  | { readonly kind: 'servable'; readonly rank: number }
+  /** `rank`: what an engine's --max-lora-rank must allow: the greatest of the modules' ranks. `warnings`: sentences for people. */
+  | { readonly kind: 'servable'; readonly rank: number; readonly warnings: readonly string[] }
   /** Sentences for people; never empty. */
   | { readonly kind: 'unservable'; readonly reasons: readonly string[] };
+
+const PATTERN = 'rank_pattern must map modules to ranks of at least 1.';
 
 const Required = z.object({
   peft_type: z.literal('LORA', 'peft_type must be "LORA": engines serve no other kind of adapter.'),
@@ -30,12 +44,17 @@ const Required = z.object({
   target_modules: z
     .union([z.string(), z.array(z.string())], 'target_modules is missing, or no list of names.')
     .refine((modules) => modules.length > 0, 'target_modules is empty.'),
+  rank_pattern: z.record(z.string(), z.int(PATTERN).positive(PATTERN), PATTERN).nullish(),
 });
 
 type Config = Readonly<Record<string, unknown>>;
+type Row = readonly [key: string, holds: (value: unknown) => boolean, sentence: string];
+
+/** Of PEFT's other ways to begin, a saved adapter needs a base that was changed at training, and engines serve the unchanged one. */
+const PLAIN_INITS: ReadonlySet<string> = new Set(['gaussian', 'eva', 'orthogonal', 'mica', 'lora_ga']);
 
 /** Keys of adapter_config.json, when they object, and what people are told. */
-const OBJECTIONS: readonly (readonly [key: string, objects: (value: unknown) => boolean, reason: string])[] = [
+const OBJECTIONS: readonly Row[] = [
   ['use_dora', isSet, 'use_dora: vLLM does not support DoRA. Train with use_dora false.'],
   ['bias', (value) => isSet(value) && value !== 'none', 'bias is not "none": vLLM does not support adapter biases.'],
   ['lora_bias', isSet, 'lora_bias: vLLM does not support adapter biases.'],
@@ -45,34 +64,93 @@ const OBJECTIONS: readonly (readonly [key: string, objects: (value: unknown) => 
   [
     'alora_invocation_tokens',
     isSet,
-    'alora_invocation_tokens: activated LoRA would be served as plain LoRA, which is wrong.',
+    'alora_invocation_tokens: vLLM does not support activated LoRA; before 0.32 it serves it as plain LoRA, which is wrong.',
   ],
   ['use_qalora', isSet, 'use_qalora: vLLM does not support QALoRA.'],
-  ['rank_pattern', isSet, 'rank_pattern: vLLM ignores ranks per module and would serve wrong weights silently.'],
-  ['alpha_pattern', isSet, 'alpha_pattern: vLLM ignores alphas per module and would serve wrong weights silently.'],
+  ['use_bdlora', isSet, 'use_bdlora: vLLM does not support block-diagonal LoRA.'],
+  [
+    'init_lora_weights',
+    (value) => typeof value === 'string' && !PLAIN_INITS.has(value.toLowerCase()),
+    'init_lora_weights: adapters begun this way (PiSSA, OLoRA, CorDA, LoftQ) belong to a base with changed weights. Convert it with PEFT (path_initial_model_for_weight_conversion).',
+  ],
   ['lora_alpha', (value) => value === 0, 'lora_alpha is 0: the adapter would do nothing, and silently so.'],
 ];
 
-export function preflight(contents: Contents): Verdict {
+const WARNINGS: readonly Row[] = [
+  [
+    'rank_pattern',
+    isSet,
+    'rank_pattern: vLLM 0.32 heeds ranks per module; older versions serve wrong weights without a word.',
+  ],
+  [
+    'alpha_pattern',
+    isSet,
+    'alpha_pattern: vLLM 0.32 heeds alphas per module; older versions serve wrong weights without a word.',
+  ],
+];
+
+export function preflight(contents: Contents, surroundings: Surroundings = {}): Verdict {
   if (contents.architecture !== undefined) {
     return unservable([
       `This is a full model (${contents.architecture}), not a LoRA adapter: there is a config.json but no adapter_config.json. Serve it as an engine's base.`,
     ]);
   }
-  const reasons: string[] = [];
-  const required = Required.safeParse(contents.config);
-  if (!required.success) reasons.push(...required.error.issues.map((issue) => `adapter_config.json: ${issue.message}`));
   const config = asConfig(contents.config);
-  for (const [key, objects, reason] of OBJECTIONS) if (objects(config[key])) reasons.push(reason);
-  if (contents.tensors === undefined) {
-    const instead =
-      contents.pickle === undefined ? '' : ` ${contents.pickle} is a pickle, which can run code, and is never loaded.`;
-    reasons.push(`There is no adapter_model.safetensors.${instead} Save with safetensors.`);
-  } else if (contents.tensors.size === 0) {
-    reasons.push('adapter_model.safetensors holds no tensors.');
-  }
-  if (reasons.length > 0 || !required.success) return unservable(reasons);
-  return { kind: 'servable', rank: required.data.r };
+  const required = Required.safeParse(contents.config);
+  const reasons = required.success ? [] : required.error.issues.map((issue) => `adapter_config.json: ${issue.message}`);
+  reasons.push(...sentences(OBJECTIONS, config));
+  if (contents.tensors === undefined) reasons.push(withoutTensors(contents.pickle));
+  if (surroundings.nan !== undefined)
+    reasons.push(
+      `The tensor ${surroundings.nan} holds NaN: every answer would be noise. The training run has diverged.`,
+    );
+  if (!required.success || contents.tensors === undefined) return unservable(reasons);
+  const { r, rank_pattern, target_modules } = required.data;
+  const ranks = [r, ...Object.values(rank_pattern ?? {})];
+  const judged = judgeTensors(contents.tensors, { ranks, modules: target_modules });
+  reasons.push(...judged.reasons);
+  if (reasons.length > 0) return unservable(reasons);
+  const warnings = [...sentences(WARNINGS, config), ...judged.warnings, ...otherBase(config, surroundings.base)];
+  return { kind: 'servable', rank: Math.max(...ranks), warnings };
+}
+
+/** Which of the backends would load an adapter of this rank, and which would refuse it; one that does not say its limit is believed. */
+export function servableOn<B extends { readonly rankMax?: number | undefined }>(
+  rank: number,
+  backends: readonly B[],
+): { readonly ready: readonly B[]; readonly refusing: readonly B[] } {
+  const isReady = ({ rankMax }: B) => rankMax === undefined || rank <= rankMax;
+  return { ready: backends.filter(isReady), refusing: backends.filter((backend) => !isReady(backend)) };
+}
+
+const sentences = (rows: readonly Row[], config: Config): string[] =>
+  rows.flatMap(([key, holds, sentence]) => (holds(config[key]) ? [sentence] : []));
+
+function withoutTensors(pickle: string | undefined): string {
+  const instead = pickle === undefined ? '' : ` ${pickle} is a pickle, which can run code, and is never loaded.`;
+  return `There is no adapter_model.safetensors.${instead} Save with safetensors.`;
+}
+
+/** Only a warning: a base has other paths on other machines. The last part of each is compared, and no part that is only a revision. */
+function otherBase(config: Config, base: BaseModel | undefined): string[] {
+  const trained = config.base_model_name_or_path;
+  if (typeof trained !== 'string' || trained === '' || base?.root === undefined) return [];
+  if ([base.name, base.root].some((served) => sameModel(trained, served))) return [];
+  return [
+    `It was trained on ${trained}, but would be served on ${base.name} (${base.root}). If those are not the same model, its answers are noise.`,
+  ];
+}
+
+function sameModel(a: string, b: string): boolean {
+  const parts = (text: string) =>
+    text
+      .toLowerCase()
+      .split(/[/\\]/)
+      .filter((part) => part !== '')
+      // The hub's cache: models--Qwen--Qwen3-8B/snapshots/<commit>.
+      .map((part) => (part.startsWith('models--') ? (part.split('--').at(-1) ?? part) : part));
+  const [left, right] = [parts(a), parts(b)];
+  return left.includes(right.at(-1) ?? '') || right.includes(left.at(-1) ?? '');
 }
 
 const unservable = (reasons: readonly string[]): Verdict => ({ kind: 'unservable', reasons });

@@ -1,64 +1,81 @@
-// The registry's one door: takes adapters into the store, writes them down, keeps the catalog true, and tells what changed.
-// In that order: a caller hears "registered" after the files and the row are on the disk. It knows neither router nor engines.
-import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+// The registry's one door: what exists, how it comes in and goes, and where its names lead. Each promise is kept in a file of its own
+// (arrivals, ledger, aliases, pins, retention); this one puts them together. It knows neither router nor engines.
+// A caller hears of a change after it is on the disk; then the catalog has it, and then `onChange` is told.
 import { join, resolve } from 'node:path';
 import {
-  type Adapter,
   as,
   type BaseName,
   type Checkpoint,
   type CheckpointId,
   type CheckpointName,
+  type Digest,
   type ModelName,
-  NO_DETAILS,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import { AdapterIds } from './adapter-ids.ts';
-import { AdapterStore, type Taken } from './adapter-store.ts';
+import { AdapterStore } from './adapter-store.ts';
+import { moveAlias } from './aliases.ts';
+import { Arrivals, identify, notServable } from './arrivals.ts';
+import { BEST_DEFAULT } from './best.ts';
 import { Catalog } from './catalog.ts';
-import { Database, type Store } from './database.ts';
+import { Database } from './database.ts';
+import { checkFree, type DeletionParts, markDeleted } from './deletion.ts';
 import { type Found, watchDirectory } from './discovery.ts';
-import { CONFIG_FILE, inspect, type Signature, WEIGHTS_FILE } from './inspect.ts';
+import { makeOpenDirectory } from './disk.ts';
+import { CONFIG_FILE } from './inspect.ts';
+import { hf } from './layouts/hf.ts';
 import { LAYOUTS } from './layouts/layouts.ts';
-import { checkCheckpointName, parseName, printName } from './name.ts';
-import type { RegisterRequest, RegistryOptions } from './options.ts';
-import { preflight } from './preflight.ts';
+import { Ledger } from './ledger.ts';
+import { patch } from './metrics.ts';
+import { checkCheckpointName, printName } from './name.ts';
+import type { AliasMove, PinRequest, RegisterRequest, RegistryOptions, RetainOptions } from './options.ts';
+import { Pins } from './pins.ts';
+import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
+import type { Alias, Move, Pin, Store } from './store.ts';
+import { neededBy } from './store-budget.ts';
+import { Turns } from './turns.ts';
 
-export type { RegisterRequest, RegistryChange, RegistryOptions } from './options.ts';
+export type * from './options.ts';
+export type { Alias, Move, Pin } from './store.ts';
 
-/** One checkpoint on its way in. */
-interface Arrival {
-  readonly name: CheckpointName;
-  readonly model: ModelName;
-  readonly step: number | undefined;
-  readonly base: BaseName | undefined;
-  readonly dir: string;
-  /** Asked for by a caller, who is told of a refusal; or found, when a refusal is written down. */
-  readonly how: 'asked' | 'found';
+const HISTORY_DEFAULT = 1000;
+
+interface Parts {
+  readonly roots: Roots;
+  readonly files: AdapterStore;
+  readonly rows: Store;
+  readonly pathOf: (digest: Digest) => string;
 }
 
-/** How often files that change under the copy are tried again. */
-const ATTEMPTS_MAX = 3;
-
 export class Registry {
-  readonly catalog = new Catalog();
+  readonly catalog: Catalog;
   readonly #options: RegistryOptions;
   readonly #roots: Roots;
   readonly #files: AdapterStore;
   readonly #rows: Store;
   readonly #ids = new AdapterIds();
-  /** The last arrival under way per name: the next one of that name waits for it. */
-  readonly #underWay = new Map<CheckpointName, Promise<unknown>>();
+  readonly #ledger: Ledger;
+  readonly #arrivals: Arrivals;
+  readonly #pins: Pins;
+  readonly #turns = new Turns<CheckpointName>();
+  readonly #deletion: DeletionParts;
   readonly #stop = new AbortController();
   readonly #watches: Promise<void>[] = [];
 
-  private constructor(options: RegistryOptions, parts: { roots: Roots; files: AdapterStore; rows: Store }) {
+  private constructor(options: RegistryOptions, parts: Parts) {
+    const { roots, files, rows, pathOf } = parts;
+    const { nowMs, onChange } = options;
     this.#options = options;
-    this.#roots = parts.roots;
-    this.#files = parts.files;
-    this.#rows = parts.rows;
+    this.#roots = roots;
+    this.#files = files;
+    this.#rows = rows;
+    const catalog = new Catalog();
+    this.catalog = catalog;
+    this.#ledger = new Ledger({ catalog, rows, nowMs, tell: onChange });
+    this.#arrivals = new Arrivals({ catalog, ledger: this.#ledger, files, roots, ids: this.#ids, nowMs, pathOf });
+    this.#pins = new Pins({ catalog, rows, nowMs });
+    this.#deletion = { catalog, ledger: this.#ledger, pins: this.#pins, nowMs };
   }
 
   /** Rejects with a sentence for people: the directory is in use, not writable, or was written by a newer version. */
@@ -67,14 +84,14 @@ export class Registry {
     const roots = new Roots(options.roots.length === 0 ? [] : [...options.roots, ...watched]);
     const dataDir = resolve(options.dataDir);
     const adapters = join(dataDir, 'adapters');
-    await mkdir(dataDir, { recursive: true });
+    await makeOpenDirectory(dataDir);
+    // Not `join`: a hundred thousand of these paths share the text of their two parts.
+    const pathOf = (digest: Digest) => `${adapters}/${digest}`;
     // The database first: its lock says that no other process is taking adapters into the same store.
-    const rows = new Database({
-      file: join(dataDir, 'registry.sqlite'),
-      pathOf: (digest) => join(adapters, digest),
-    });
+    const rows = new Database({ file: join(dataDir, 'registry.sqlite'), pathOf });
     try {
-      const registry = new Registry(options, { roots, files: await AdapterStore.open(adapters, roots), rows });
+      const files = await AdapterStore.open(adapters, roots, { bytesMax: options.storeBytesMax });
+      const registry = new Registry(options, { roots, files, rows, pathOf });
       await registry.#load();
       return registry;
     } catch (error) {
@@ -92,58 +109,130 @@ export class Registry {
     const base = request.base === undefined ? this.#options.models.get(model)?.base : as<BaseName>(request.base);
     const checkpoint = await this.#inTurn(name, async () => {
       const dir = await this.#roots.find(request.path);
-      if (dir !== undefined) return this.#arrive({ name, model, step, base, dir, how: 'asked' });
-      const message = `There is no directory ${request.path} on the gateway's machine. Give the directory that holds ${CONFIG_FILE}.`;
-      throw new StepgateError('checkpoint_invalid', message, { param: 'path' });
+      if (dir === undefined) {
+        const message = `There is no directory ${request.path} on the gateway's machine. Give the directory that holds ${CONFIG_FILE}.`;
+        throw new StepgateError('checkpoint_invalid', message, { param: 'path' });
+      }
+      const { replace = true } = request;
+      const details = () => hf.details(dir, step ?? Number.MAX_SAFE_INTEGER);
+      return this.#arrivals.take({ name, model, step, base, dir, how: 'asked', replace, details });
     });
     if (checkpoint.state.kind === 'unservable') throw notServable(name, checkpoint.state.reasons);
     return checkpoint;
   }
 
-  /** The name is answered with checkpoint_deleted from now on. Errors: model_not_found, checkpoint_deleted. */
-  remove(name: string): Checkpoint {
-    const checkpoint = this.catalog.find(name);
-    if (!checkpoint) {
-      const answer = this.catalog.resolve(name);
-      const message =
-        answer.kind === 'refused' ? answer.message : `"${name}" is not the name of one checkpoint. Name the step.`;
-      throw new StepgateError('model_not_found', message, { param: 'name' });
-    }
-    if (checkpoint.state.kind === 'deleted') {
-      throw new StepgateError('checkpoint_deleted', `"${checkpoint.name}" was deleted already.`, { param: 'name' });
-    }
-    const atMs = this.#options.nowMs();
-    const deleted: Checkpoint = { ...checkpoint, state: { kind: 'deleted', atMs } };
-    this.#rows.markDeleted(deleted.id, atMs);
-    this.catalog.put(deleted);
-    this.#options.onChange({ kind: 'deleted', checkpoint: deleted });
-    return deleted;
+  /** The name is answered with checkpoint_deleted from now on.
+   *  Errors: model_not_found, checkpoint_deleted, conflict (pinned, or an alias leads to it), storage_full. */
+  remove(name: string, who = 'admin'): Checkpoint {
+    const checkpoint = this.#live(name);
+    checkFree(this.#deletion, checkpoint);
+    const [deleted] = markDeleted(this.#deletion, { model: checkpoint.model, checkpoints: [checkpoint], who });
+    return deleted ?? checkpoint;
   }
 
-  /** Moves `latest`. Errors: model_not_found where the model has no such step. */
+  /** Sets metrics, or removes those that are null. Errors: model_not_found, checkpoint_deleted, invalid_request, storage_full. */
+  patch(name: string, metrics: Readonly<Record<string, number | null>>, who: string): Checkpoint {
+    return patch({ catalog: this.catalog, ledger: this.#ledger }, this.#live(name), { metrics, who });
+  }
+
+  /** Moves `latest`. Errors: model_not_found where the model has no such step; storage_full, though it has moved until a restart. */
   setLatest(model: ModelName, checkpoint: CheckpointId): void {
-    if (!this.catalog.setLatest(model, checkpoint)) {
-      throw new StepgateError('model_not_found', `"${model}" has no step with the id ${checkpoint}.`, {
-        param: 'checkpoint',
-      });
-    }
-    this.#rows.setLatest(model, checkpoint);
+    this.#ledger.write({
+      model,
+      who: 'promotion',
+      apply: () => {
+        if (this.catalog.setLatest(model, checkpoint))
+          return { value: undefined, changes: [{ kind: 'promoted', model, checkpoint }], news: [], undo: () => {} };
+        const message = `"${model}" has no step with the id ${checkpoint}.`;
+        throw new StepgateError('model_not_found', message, { param: 'checkpoint' });
+      },
+    });
+  }
+
+  /** Sets, moves or removes an alias; see `moveAlias` in aliases.ts for its errors. */
+  moveAlias(move: AliasMove): void {
+    moveAlias({ catalog: this.catalog, ledger: this.#ledger, nowMs: this.#options.nowMs }, move);
+  }
+
+  /** Those set by hand, by name. */
+  aliases(model: string): readonly Alias[] {
+    return this.catalog.aliases(model);
+  }
+
+  /** Every name that moves and where it leads now: `latest` and `best` where they lead anywhere, then the aliases. */
+  names(model: string): readonly { readonly alias: string; readonly step: number }[] {
+    const { catalog } = this;
+    const computed = (['latest', 'best'] as const).flatMap((alias) => {
+      const step = catalog[alias](model)?.step;
+      return step === undefined ? [] : { alias, step };
+    });
+    return [...computed, ...catalog.aliases(model).map(({ alias, step }) => ({ alias, step }))];
+  }
+
+  /** Newest first: moves of the aliases, of `latest` and of `best`. */
+  history(model: string, limit = HISTORY_DEFAULT): readonly Move[] {
+    return this.#rows.history(as<ModelName>(model), limit);
+  }
+
+  /** Errors: model_not_found, invalid_request, storage_full. */
+  pin(request: PinRequest): Pin {
+    return this.#pins.add(request);
+  }
+
+  /** Errors: model_not_found, storage_full. */
+  unpin(id: string): void {
+    this.#pins.remove(id);
+  }
+
+  /** Those that count now. */
+  pins(): readonly Pin[] {
+    return this.#pins.all();
+  }
+
+  /** Deletes the steps that the model's `keep` does not keep, and says of each checkpoint why it stays or goes. Errors: storage_full. */
+  retain(model: string, { dryRun, who, leased }: RetainOptions): readonly Verdict[] {
+    const settings = this.catalog.settings(model);
+    const verdicts = judge({
+      checkpoints: this.catalog.checkpoints(model),
+      keep: settings?.keep,
+      best: settings?.best ?? BEST_DEFAULT,
+      names: this.names(model),
+      pins: this.#pins.of(model),
+      leased,
+    });
+    const gone = verdicts.filter(({ keep }) => !keep).map(({ checkpoint }) => checkpoint);
+    if (!dryRun && gone.length > 0)
+      markDeleted(this.#deletion, { model: as<ModelName>(model), checkpoints: gone, who });
+    return verdicts;
+  }
+
+  /** Bytes that the adapter store holds. */
+  get storeBytes(): number {
+    return this.#files.bytes;
+  }
+
+  /** Removes content that no live checkpoint stands for and nobody uses; `inUse`: adapter ids, or digests. Resolves with the bytes freed. */
+  sweepStore(inUse: ReadonlySet<string>): Promise<number> {
+    const needed = new Set<string>(neededBy(this.catalog.all()));
+    for (const used of inUse) needed.add(this.#ids.digestOf(used) ?? used);
+    return this.#files.sweep(needed);
   }
 
   /** Starts discovery in every model's watched directory; `close` ends it. */
   watch(): void {
-    for (const [model, { watch: dir, base }] of this.#options.models) {
+    for (const [model, { watch: dir, base, layout }] of this.#options.models) {
       if (dir === undefined) continue;
-      const nameOf = (found: Found) => as<CheckpointName>(printName({ kind: 'step', model, step: found.step }));
+      const nameOf = (step: number) => as<CheckpointName>(printName({ kind: 'step', model, step }));
       const watch = watchDirectory({
         dir: resolve(dir),
-        layout: LAYOUTS.hf,
+        layout: LAYOUTS[layout ?? 'auto'],
         settleMs: this.#options.settleMs,
         rescanMs: this.#options.rescanMs,
-        isKnown: (found) => this.#isKnown(nameOf(found), found),
-        onFound: async (found) => {
-          const arrival: Arrival = { name: nameOf(found), model, step: found.step, base, dir: found.dir, how: 'found' };
-          await this.#inTurn(arrival.name, () => this.#arrive(arrival));
+        isKnown: (found) => this.#isKnown(nameOf(found.step), found),
+        onFound: async ({ step, dir: source, details }) => {
+          const name = nameOf(step);
+          const arrival = { name, model, step, base, dir: source, how: 'found', replace: true, details } as const;
+          await this.#inTurn(name, () => this.#arrivals.take(arrival));
         },
         onProblem: this.#options.onProblem,
         signal: this.#stop.signal,
@@ -155,120 +244,44 @@ export class Registry {
   /** Ends discovery and waits for what is being taken. Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort();
-    await Promise.allSettled([...this.#watches, ...this.#underWay.values()]);
+    await Promise.allSettled([...this.#watches, this.#turns.settled()]);
     this.#rows.close();
   }
 
   async #load(): Promise<void> {
     for (const [model, settings] of this.#options.models) this.catalog.setModel(model, settings);
     const stored = await this.#files.contents();
-    for (const checkpoint of this.#rows.checkpoints()) {
+    // Ascending steps go to the end of their model's list; of one name the last revision counts, and the sort keeps their order.
+    for (const checkpoint of this.#rows.checkpoints().toSorted((a, b) => (a.step ?? -1) - (b.step ?? -1))) {
       this.#ids.remember(checkpoint);
       const lost = checkpoint.state.kind === 'servable' && checkpoint.adapter && !stored.has(checkpoint.adapter.digest);
       this.catalog.put(lost ? { ...checkpoint, state: LOST } : checkpoint);
     }
-    for (const [model, id] of this.#rows.latest()) this.catalog.setLatest(model, id);
+    for (const [model, id] of this.#rows.promoted()) this.catalog.setLatest(model, id);
+    for (const alias of this.#rows.aliases()) this.catalog.setAlias(alias);
   }
 
   #isKnown(name: CheckpointName, found: Found): boolean {
     return this.catalog.find(name)?.state !== LOST && this.#rows.seen(name, found.dir) === found.signature;
   }
 
+  /** @throws StepgateError model_not_found, checkpoint_deleted */
+  #live(name: string): Checkpoint {
+    const checkpoint = this.catalog.find(name);
+    if (!checkpoint) {
+      const answer = this.catalog.resolve(name);
+      const message =
+        answer.kind === 'refused' ? answer.message : `"${name}" is not the name of one checkpoint. Name the step.`;
+      throw new StepgateError('model_not_found', message, { param: 'name' });
+    }
+    if (checkpoint.state.kind !== 'deleted') return checkpoint;
+    throw new StepgateError('checkpoint_deleted', `"${checkpoint.name}" was deleted already.`, { param: 'name' });
+  }
+
   /** One arrival at a time under one name. */
   async #inTurn<T>(name: CheckpointName, work: () => Promise<T>): Promise<T> {
-    if (this.#stop.signal.aborted)
-      throw new StepgateError('shutting_down', 'The gateway is stopping: nothing is registered any more.');
-    const turn = (this.#underWay.get(name) ?? Promise.resolve()).then(work, work);
-    this.#underWay.set(name, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#underWay.get(name) === turn) this.#underWay.delete(name);
-    }
-  }
-
-  async #arrive(arrival: Arrival): Promise<Checkpoint> {
-    if (this.catalog.hasBase(arrival.name)) {
-      const message = `"${arrival.name}" is a base model's name: a checkpoint of that name would hide it. Choose another.`;
-      throw new StepgateError('conflict', message, { param: 'name' });
-    }
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-      for (const file of [CONFIG_FILE, WEIGHTS_FILE]) await this.#roots.admit(join(arrival.dir, file));
-      const inspection = await inspect(arrival.dir);
-      if (inspection.kind === 'incomplete')
-        throw new StepgateError('checkpoint_invalid', inspection.missing, { param: 'path' });
-      const verdict = preflight(inspection.contents);
-      if (verdict.kind === 'unservable') return this.#refuse(arrival, inspection.signature, verdict.reasons);
-      const taken = await this.#files.take(arrival.dir, inspection.signature);
-      if (taken) return this.#accept(arrival, inspection.signature, { ...taken, rank: verdict.rank });
-    }
-    const message = `The files in ${arrival.dir} change while they are read. Register them when the trainer has finished.`;
-    throw new StepgateError('checkpoint_invalid', message, { param: 'path' });
-  }
-
-  #accept(arrival: Arrival, signature: Signature, taken: Taken & { readonly rank: number }): Checkpoint {
-    const current = this.catalog.find(arrival.name);
-    const same =
-      current?.state.kind === 'servable' && current.adapter?.digest === taken.digest && current.base === arrival.base;
-    if (current && same) {
-      this.#rows.see({ name: arrival.name, source: arrival.dir, signature });
-      return current;
-    }
-    const adapter: Adapter = {
-      id: this.#ids.idFor(arrival.name, taken.digest),
-      path: this.#files.pathOf(taken.digest),
-      ...taken,
-    };
-    return this.#add({ arrival, signature, adapter, state: { kind: 'servable' } });
-  }
-
-  /** A caller's mistake does not take away what is served under the name; a trainer that wrote the step again does. */
-  #refuse(arrival: Arrival, signature: Signature, reasons: readonly string[]): Checkpoint {
-    const current = this.catalog.find(arrival.name);
-    if (current?.state.kind === 'servable' && arrival.how === 'asked') throw notServable(arrival.name, reasons);
-    const same =
-      current?.state.kind === 'unservable' &&
-      current.state.reasons.join() === reasons.join() &&
-      current.source === arrival.dir;
-    if (current && same) {
-      this.#rows.see({ name: arrival.name, source: arrival.dir, signature });
-      return current;
-    }
-    return this.#add({ arrival, signature, adapter: undefined, state: { kind: 'unservable', reasons } });
-  }
-
-  #add(fresh: {
-    arrival: Arrival;
-    signature: Signature;
-    adapter: Adapter | undefined;
-    state: Checkpoint['state'];
-  }): Checkpoint {
-    const { name, model, step, base, dir } = fresh.arrival;
-    const current = this.catalog.find(name);
-    const checkpoint: Checkpoint = {
-      id: as<CheckpointId>(randomUUID()),
-      name,
-      model,
-      step,
-      revision: (current?.revision ?? 0) + 1,
-      adapter: fresh.adapter,
-      base,
-      source: dir,
-      createdAtMs: this.#options.nowMs(),
-      state: fresh.state,
-      details: NO_DETAILS,
-    };
-    this.#rows.add(checkpoint, { name, source: dir, signature: fresh.signature });
-    this.#ids.remember(checkpoint);
-    this.catalog.put(checkpoint);
-    const retires = current?.state.kind !== 'deleted' && current?.adapter?.id !== checkpoint.adapter?.id;
-    const replaced = retires ? current : undefined;
-    this.#options.onChange({
-      kind: fresh.state.kind === 'unservable' ? 'unservable' : 'registered',
-      checkpoint,
-      replaced,
-    });
-    return checkpoint;
+    if (!this.#stop.signal.aborted) return this.#turns.take(name, work);
+    throw new StepgateError('shutting_down', 'The gateway is stopping: nothing is registered any more.');
   }
 }
 
@@ -277,12 +290,3 @@ const LOST: Checkpoint['state'] = {
   kind: 'unservable',
   reasons: ['Its files are gone from the data directory. Register it again.'],
 };
-
-function identify(text: string): Pick<Arrival, 'name' | 'model' | 'step'> {
-  const parsed = parseName(text);
-  if (parsed.kind === 'step') return { name: as(printName(parsed)), model: as(parsed.model), step: parsed.step };
-  return { name: as(text), model: as(text), step: undefined };
-}
-
-const notServable = (name: string, reasons: readonly string[]): StepgateError =>
-  new StepgateError('checkpoint_not_servable', `"${name}" cannot be served: ${reasons.join(' ')}`, { param: 'path' });

@@ -1,5 +1,5 @@
 // What a name means: the catalog's answer, and what the config says of a model. Types and one constructor.
-import type { BaseModel, BaseName, Checkpoint, LatestPolicy } from '../domain.ts';
+import type { BaseModel, BaseName, BestRule, Checkpoint, KeepRule, LatestPolicy } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 
 export type Refusal = { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
@@ -16,4 +16,8 @@ export interface ModelSettings {
   readonly base?: BaseName | undefined;
   /** The directory in which its checkpoints are looked for. */
   readonly watch?: string | undefined;
+  /** Undefined: the least `eval_loss`. */
+  readonly best?: BestRule | undefined;
+  /** Undefined: every checkpoint is kept. */
+  readonly keep?: KeepRule | undefined;
 }

@@ -1,8 +1,17 @@
-// Where adapters may be read from. A path is judged by where it really leads, after every symlink.
-import { realpath } from 'node:fs/promises';
+// Where adapters may be read from. A path is judged by where it really leads, after every symlink; a file that was opened is the one
+// that was judged, whatever is put in its place meanwhile.
+import { constants, type FileHandle, open, readlink, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import { StepgateError } from '../errors.ts';
 import { hasCode, orNothing } from './inspect.ts';
+
+/** A regular file inside the roots. */
+export interface Opened {
+  readonly file: FileHandle;
+  /** Its real path when it was opened. */
+  readonly path: string;
+  readonly size: number;
+}
 
 export class Roots {
   readonly #roots: readonly string[];
@@ -31,6 +40,28 @@ export class Roots {
     );
   }
 
+  /** Opens the file for reading; its caller closes it. undefined: nothing is there, or something else than a moment ago. Throws
+   *  `path_not_allowed` as `admit` does. */
+  async open(path: string): Promise<Opened | undefined> {
+    const real = await this.admit(path);
+    if (real === undefined) return undefined;
+    // O_NOFOLLOW: a link that was put there just now was not judged. O_NONBLOCK: a FIFO of this name must not hang the gateway.
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const file = await orNothing(open(real, flags)).catch((error: unknown) => {
+      if (hasCode(error, 'ELOOP')) return undefined;
+      throw error;
+    });
+    if (file === undefined) return undefined;
+    let opened: Opened | undefined;
+    try {
+      const found = await file.stat();
+      if (found.isFile() && (await isAt(file, real))) opened = { file, path: real, size: found.size };
+    } finally {
+      if (opened === undefined) await file.close();
+    }
+    return opened;
+  }
+
   /** A relative path is looked for under each root in turn. */
   async find(path: string): Promise<string | undefined> {
     if (isAbsolute(path)) return this.admit(path);
@@ -49,6 +80,18 @@ export class Roots {
     }
     return undefined;
   }
+}
+
+const HANDLES = process.platform === 'linux' ? '/proc/self/fd' : undefined;
+
+/** A path by which the very file that was opened can be named, where the system has such a thing. */
+export const handlePath = ({ file, path }: Opened): string => (HANDLES === undefined ? path : `${HANDLES}/${file.fd}`);
+
+/** Whether the opened file lies at this real path: a directory on the way may have become a link after it was judged. */
+async function isAt(file: FileHandle, real: string): Promise<boolean> {
+  if (HANDLES !== undefined) return (await readlink(`${HANDLES}/${file.fd}`)) === real;
+  const [opened, there, again] = await Promise.all([file.stat(), orNothing(stat(real)), orNothing(realpath(real))]);
+  return again === real && there?.ino === opened.ino && there.dev === opened.dev;
 }
 
 function isInside(root: string, path: string): boolean {

@@ -1,5 +1,5 @@
 // Reads and judges the header of a safetensors file: 8 bytes little-endian length, JSON, then the tensors' bytes.
-// It reads the header only, never the tensors: whether the file is whole follows from its size.
+// Whether the file is whole follows from its size; the tensors themselves are read by `findNaN` alone.
 // Rules: https://huggingface.co/docs/safetensors (no holes, no overlaps, offsets from the header's end).
 import { constants, open } from 'node:fs/promises';
 import { z } from 'zod';
@@ -11,6 +11,9 @@ const HEADER_BYTES_MAX = 100_000_000;
 export interface Tensor {
   readonly dtype: string;
   readonly shape: readonly number[];
+  /** Where its bytes are, from the header's end. */
+  readonly begin: number;
+  readonly end: number;
 }
 
 export type SafetensorsFile =
@@ -58,8 +61,9 @@ export function parseHeader(text: string): { tensors: ReadonlyMap<string, Tensor
     if (name === '__metadata__') continue;
     const entry = Entry.safeParse(value);
     if (!entry.success) return `has a header whose tensor "${name}" lacks dtype, shape or data_offsets`;
-    tensors.set(name, { dtype: entry.data.dtype, shape: entry.data.shape });
-    ranges.push(entry.data.data_offsets);
+    const { dtype, shape, data_offsets: range } = entry.data;
+    tensors.set(name, { dtype, shape, begin: range[0], end: range[1] });
+    ranges.push(range);
   }
   ranges.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   let dataBytes = 0;
@@ -68,6 +72,54 @@ export function parseHeader(text: string): { tensors: ReadonlyMap<string, Tensor
     dataBytes = end;
   }
   return { tensors, dataBytes };
+}
+
+/** Files up to this are searched whole for NaN. Of larger ones the beginning of each tensor is: a run that has diverged has NaN everywhere. */
+const SEARCH_BYTES_MAX = 8 * 1024 * 1024;
+const BEGINNING_BYTES = 4 * 1024;
+const PIECE_BYTES = 256 * 1024;
+
+/** How a number says that it is NaN: without its sign it is greater than infinity. Both as bits. */
+interface Kind {
+  readonly bytes: 2 | 4;
+  readonly unsigned: number;
+  readonly infinity: number;
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  F32: { bytes: 4, unsigned: 0x7fff_ffff, infinity: 0x7f80_0000 },
+  BF16: { bytes: 2, unsigned: 0x7fff, infinity: 0x7f80 },
+  F16: { bytes: 2, unsigned: 0x7fff, infinity: 0x7c00 },
+};
+
+/** The first tensor that holds a NaN; undefined: none was seen (see SEARCH_BYTES_MAX), or the file changed meanwhile. Rejects as
+ *  readSafetensors does. Cost: about a millisecond per MB, in pieces that hold nobody up. */
+export async function findNaN(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<string | undefined> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const { size } = await file.stat();
+    const dataStart = FILE_HEADER_BYTES + Number((await readAt(file, 0, FILE_HEADER_BYTES)).readBigUInt64LE());
+    for (const [name, { dtype, begin, end }] of tensors) {
+      const kind = KINDS[dtype];
+      if (kind === undefined || dataStart + end > size) continue;
+      const stop = size > SEARCH_BYTES_MAX ? Math.min(end, begin + BEGINNING_BYTES) : end;
+      for (let at = begin; at < stop; at += PIECE_BYTES)
+        if (holdsNaN(await readAt(file, dataStart + at, Math.min(PIECE_BYTES, stop - at)), kind)) return name;
+    }
+    return undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Machines that run engines are little-endian, as the file is. */
+function holdsNaN(piece: Buffer, { bytes, unsigned, infinity }: Kind): boolean {
+  const { buffer, byteOffset, length } = piece; // of its own, so aligned
+  const count = Math.floor(length / bytes);
+  // An index, not an iterator: 1 against 2 to 5 ms for a MB.
+  const numbers = bytes === 4 ? new Uint32Array(buffer, byteOffset, count) : new Uint16Array(buffer, byteOffset, count);
+  for (let at = 0; at < count; at++) if (((numbers[at] ?? 0) & unsigned) > infinity) return true;
+  return false;
 }
 
 async function readAt(file: Awaited<ReturnType<typeof open>>, position: number, length: number): Promise<Buffer> {

@@ -2,7 +2,8 @@
 import type { Checkpoint } from '../domain.ts';
 import { type Refusal, refuse } from './resolution.ts';
 
-const NEAR_MAX = 5;
+/** Names or steps that one refusal offers. */
+export const NEAR_MAX = 5;
 const QUOTED_CHARACTERS_MAX = 80;
 /** Shared first characters from which a name counts as near. */
 const PREFIX_MIN = 3;
@@ -47,14 +48,6 @@ export function nearNames(text: string, known: readonly string[]): readonly stri
     .sort((a, b) => b.score - a.score)
     .slice(0, NEAR_MAX)
     .map((near) => near.name);
-}
-
-/** Up to 5 of the ascending `steps`, the nearest to `step`, ascending. */
-export function nearSteps(step: number, steps: readonly number[]): readonly number[] {
-  return [...steps]
-    .sort((a, b) => Math.abs(a - step) - Math.abs(b - step) || a - b)
-    .slice(0, NEAR_MAX)
-    .sort((a, b) => a - b);
 }
 
 function sharedPrefix(a: string, b: string): number {

@@ -32,8 +32,8 @@ describe('a probe', () => {
     });
     expect(await driver.probe(soon())).toEqual({
       bases: [
-        { name: 'base', maxModelLen: 1024 },
-        { name: 'alias', maxModelLen: 1024 },
+        { name: 'base', maxModelLen: 1024, root: '/models/base' },
+        { name: 'alias', maxModelLen: 1024, root: '/models/base' },
       ],
       adapters: new Map([['my-model@5', '/data/a']]),
       slots: undefined,

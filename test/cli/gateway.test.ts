@@ -58,7 +58,10 @@ test('register, ask, ls, ps, rm', async () => {
   expect(await answer.json()).toMatchObject({ model: 'my-model@5' });
 
   expect((await at('ls')).out).toMatch(/^my-model +1 +1 /m);
-  expect((await at('ls', 'my-model')).out).toMatch(/^my-model@5 .*servable.* gpu-0$/m);
+  const listed = await at('ls', 'my-model');
+  expect(listed).toMatchObject({ code: 0, err: '' });
+  expect(listed.out).toMatch(/^my-model@5 .* yes .* gpu-0 +latest best$/m);
+  expect((await at('ls', 'my-model', '--filter', 'eval_loss<0')).out).toBe('no such checkpoints\n');
   expect((await at('ps')).out).toMatch(/^ {2}my-model@5 +ready +0$/m);
   expect(JSON.parse((await at('ps', '--json')).out)).toMatchObject({ data: [{ name: 'gpu-0', state: 'up' }] });
 
@@ -77,6 +80,25 @@ test('what cannot be registered is refused with the reason', async () => {
   const dora = await at('register', 'my-model@7', join(home, 'checkpoint-7'));
   expect(dora.code).toBe(1);
   expect(dora.err).toMatch(/dora/i);
+});
+
+test('ls pages, newest first, and says how to go on', async () => {
+  for (const step of [11, 12, 13]) {
+    await writeCheckpoint({ dir: home, step });
+    await at('register', `paged@${step}`, join(home, `checkpoint-${step}`));
+  }
+  const first = await at('ls', 'paged', '--limit', '2');
+  expect(first.out.match(/paged@\d+/g)).toEqual(['paged@13', 'paged@12']);
+  expect(first.err).toBe('2 of 3; the next ones: --after paged@12, or more at once: --limit 3\n');
+  expect((await at('ls', 'paged', '--limit', '2', '--after', 'paged@12')).out.match(/paged@\d+/g)).toEqual([
+    'paged@11',
+  ]);
+  const json = JSON.parse((await at('ls', 'paged', '--json', '--sort', 'eval_loss')).out);
+  expect(json).toMatchObject({ total: 3, hasMore: false, data: [{ step: 13 }, { step: 12 }, { step: 11 }] });
+  expect(await at('ls', 'paged', '--filter', 'eval_loss')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('"eval_loss<0.5"'),
+  });
 });
 
 test('a listing of an unknown model ends with 1', async () => {

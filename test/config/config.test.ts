@@ -61,17 +61,41 @@ describe('what a config means', () => {
 
   test('a model has its defaults, and a backend loses the slash at the end of its URL', () => {
     const config = parse('models: { m: {} }\nbackends: [{ name: a, url: "http://h:1/" }]');
-    expect(config.models.get('m' as ModelName)).toEqual({ layout: 'auto', latest: 'ready' });
+    expect(config.models.get('m' as ModelName)).toEqual({
+      layout: 'auto',
+      latest: 'ready',
+      best: { metric: 'eval_loss', direction: 'min' },
+    });
     expect(config.backends).toEqual([{ name: 'a', url: 'http://h:1', kind: 'vllm' }]);
   });
 
+  test('what is best, what is kept, and the store', () => {
+    const config = parse(
+      'models: { m: { layout: verl, best: { metric: reward, direction: max }, keep: { last: 5, every: 100 } } }\n' +
+        'store: { bytesMax: 5000000000 }\n' +
+        'backends: [{ name: a, url: "http://h:1", rankMax: 64, storePath: /mnt/store }]',
+    );
+    expect(config.models.get('m' as ModelName)).toMatchObject({
+      layout: 'verl',
+      best: { metric: 'reward', direction: 'max' },
+      keep: { last: 5, every: 100 },
+    });
+    expect(config.store).toEqual({ bytesMax: 5_000_000_000 });
+    expect(config.backends[0]).toMatchObject({ rankMax: 64, storePath: '/mnt/store' });
+    expect(defaultConfig().store).toEqual({});
+    expect(
+      parse('models: { m: { best: { metric: reward, direction: max } } }').models.get('m' as ModelName),
+    ).not.toHaveProperty('keep');
+  });
+
   test('nobody can change it afterwards', () => {
-    const config = parse('backends: [{ name: a, url: "http://h:1" }]\nmodels: { m: {} }');
+    const config = parse('backends: [{ name: a, url: "http://h:1" }]\nmodels: { m: { keep: { last: 1 } } }');
     const parts = [
       config,
       ...Object.values(config).filter((part) => typeof part === 'object' && !(part instanceof Map)),
     ];
-    for (const part of [...parts, ...config.backends, ...config.models.values()])
+    const models = [...config.models.values()];
+    for (const part of [...parts, ...config.backends, ...models, ...models.flatMap(({ best, keep }) => [best, keep])])
       expect(Object.isFrozen(part)).toBe(true);
   });
 
@@ -122,6 +146,36 @@ describe('a config that cannot be used is refused with file, line, key and fix',
       'a choice that is none',
       'models:\n  m:\n    latest: redy',
       ['gate.yaml:3:5: models.m.latest:', 'one of ready, published, error'],
+    ],
+    [
+      'a layout that is none',
+      'models:\n  m:\n    layout: hugging-face',
+      ['gate.yaml:3:5: models.m.layout:', 'one of auto, hf, art, prime-rl'],
+    ],
+    [
+      'a rule of keeping without a rule',
+      'models:\n  m:\n    keep: {}',
+      ['gate.yaml:3:5: models.m.keep:', '"keep: { last: 5'],
+    ],
+    [
+      'a rule that keeps nothing',
+      'models:\n  m:\n    keep: { last: 0 }',
+      ['models.m.keep.last:', 'whole number from 1'],
+    ],
+    [
+      'a direction that is none',
+      'models:\n  m:\n    best: { direction: up }',
+      ['models.m.best.direction:', 'one of min, max'],
+    ],
+    [
+      'a size with a unit',
+      'store:\n  bytesMax: 100GB',
+      ['gate.yaml:2:3: store.bytesMax:', 'whole number', '"bytesMax: 100000000000"'],
+    ],
+    [
+      'a relative path on an engine',
+      'backends: [{ name: a, url: "http://h:1", storePath: adapters }]',
+      ['backends[0].storePath:', 'begins with "/"'],
     ],
     ['a model name that is a step', 'models:\n  m@5: {}', ['gate.yaml:2:3: models.m@5:', 'Leave the suffix out']],
     ['a model name with a comma', 'models:\n  "a,b": {}', ['gate.yaml:2:3: models.a,b:', 'comma']],

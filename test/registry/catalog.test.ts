@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { as, type BaseModel, type LatestPolicy } from '../../src/domain.ts';
+import { as, type BaseModel, type Checkpoint, type LatestPolicy, NO_DETAILS } from '../../src/domain.ts';
 import { Catalog } from '../../src/registry/catalog.ts';
 import { checkpoint } from './fixtures.ts';
 
@@ -148,6 +148,126 @@ describe('latest', () => {
     catalog.put(checkpoint('my-model', 7, deleted));
     expect(answer(catalog, 'my-model')).toBe('model_not_found');
   });
+});
+
+describe('best', () => {
+  const scored = (step: number, judge: number | undefined, more: Partial<Checkpoint> = {}) =>
+    checkpoint('my-model', step, {
+      details: { ...NO_DETAILS, metrics: judge === undefined ? {} : { judge } },
+      ...more,
+    });
+
+  function scores(direction: 'min' | 'max', steps: readonly (readonly [number, number | undefined])[]): Catalog {
+    const catalog = new Catalog();
+    catalog.setModel(as('my-model'), { latest: 'ready', best: { metric: 'judge', direction } });
+    for (const [step, judge] of steps) catalog.put(scored(step, judge));
+    return catalog;
+  }
+
+  test.each([
+    ['the least', 'min', 'my-model@10'],
+    ['the greatest', 'max', 'my-model@20'],
+  ] as const)(
+    'is %s of the metric where the direction is so; steps without it do not count',
+    (_, direction, expected) => {
+      const steps = [
+        [5, 0.5],
+        [10, 0.1],
+        [20, 0.9],
+        [30, undefined],
+      ] as const;
+      expect(answer(scores(direction, steps), 'my-model@best')).toBe(expected);
+    },
+  );
+
+  test('is the newer of equals, in whatever order they came', () => {
+    for (const order of [
+      [10, 20, 30],
+      [30, 20, 10],
+      [20, 30, 10],
+    ]) {
+      const catalog = scores(
+        'max',
+        order.map((step) => [step, step === 10 ? 0 : 1]),
+      );
+      expect(answer(catalog, 'my-model@best')).toBe('my-model@30');
+    }
+  });
+
+  test('moves when metrics change, and when it can be served no more', () => {
+    const catalog = scores('max', [
+      [5, 0.5],
+      [10, 0.7],
+      [20, 0.6],
+    ]);
+    catalog.put(scored(10, 0.1));
+    expect(answer(catalog, 'my-model@best')).toBe('my-model@20');
+    catalog.put(scored(20, 0.6, deleted));
+    expect(answer(catalog, 'my-model@best')).toBe('my-model@5');
+    catalog.put(scored(5, 0.5, dora));
+    expect(answer(catalog, 'my-model@best')).toBe('my-model@10');
+  });
+
+  test('of a model without the metric is not found, and says which metric it looked for', () => {
+    const catalog = scores('max', [[5, undefined]]);
+    expect(answer(catalog, 'my-model@best')).toBe('model_not_found');
+    expect(refusal(catalog, 'my-model@best')).toContain('No step of "my-model" has the metric "judge"');
+  });
+
+  test('any sequence of changes: the same as looking at all of them', () => {
+    const change = fc.record({
+      step: fc.nat(6),
+      judge: fc.option(fc.nat(3), { nil: undefined }),
+      state: fc.constantFrom('servable', 'unservable', 'deleted'),
+    });
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 25 }), fc.constantFrom('min', 'max'), (changes, direction) => {
+        const catalog = scores(direction, []);
+        const now = new Map<number, number>();
+        for (const { step, judge, state } of changes) {
+          catalog.put(scored(step, judge, state === 'servable' ? {} : state === 'deleted' ? deleted : dora));
+          now.delete(step);
+          if (judge !== undefined && state === 'servable') now.set(step, direction === 'min' ? -judge : judge);
+        }
+        const [best] = [...now].sort(([a, x], [b, y]) => y - x || b - a);
+        expect(catalog.best('my-model')?.step).toBe(best?.[0]);
+      }),
+    );
+  });
+});
+
+describe('the nearest step on one side', () => {
+  const catalog = catalogOf([5, 10, 60]);
+  catalog.put(checkpoint('my-model', 20, deleted));
+  catalog.put(checkpoint('my-model', 30, dora));
+
+  test.each([
+    ['my-model@<=10', 'my-model@10'],
+    ['my-model@<10', 'my-model@5'],
+    ['my-model@<=59', 'my-model@10'],
+    ['my-model@>=11', 'my-model@60'],
+    ['my-model@>=60', 'my-model@60'],
+    ['my-model@>10', 'my-model@60'],
+    ['my-model@<=9007199254740991', 'my-model@60'],
+    ['my-model@<5', 'model_not_found'],
+    ['my-model@>60', 'model_not_found'],
+  ])('%j leads to %s', (name, expected) => expect(answer(catalog, name)).toBe(expected));
+
+  test('a side without a servable step says what there is', () => {
+    expect(refusal(catalog, 'my-model@<5')).toBe(
+      '"my-model" has no servable step < 5. Ask for one step, such as "my-model@60" (steps 5..60, 3 in all).',
+    );
+  });
+});
+
+test('what is taken back was never there', () => {
+  const catalog = catalogOf([5]);
+  for (const one of [checkpoint('my-model', 10), checkpoint('other', 1), checkpoint('exact', undefined)]) {
+    catalog.put(one);
+    catalog.forget(one);
+  }
+  expect(catalog.models()).toEqual(['my-model']);
+  expect([answer(catalog, 'my-model'), answer(catalog, 'my-model@10')]).toEqual(['my-model@5', 'model_not_found']);
 });
 
 describe('what a refusal tells', () => {

@@ -37,13 +37,13 @@ async function sentinel(dir: string, watch: { steps: () => number[] }, step = 99
 }
 
 describe('finding checkpoints', () => {
-  test('finds what is there already, ascending by step', async () => {
+  test('finds what is there already', async () => {
     const dir = scratch();
     for (const step of [100, 20, 3]) writeCheckpoint(join(dir, `checkpoint-${step}`));
     mkdirSync(join(dir, 'runs'));
     const watch = start(dir);
     await until('three are found', () => watch.found.length === 3);
-    expect(watch.steps()).toEqual([3, 20, 100]);
+    expect(watch.steps().toSorted((a, b) => a - b)).toEqual([3, 20, 100]);
   });
 
   test('finds a new one by events alone', async () => {
@@ -125,7 +125,7 @@ describe('a trainer that writes slowly', () => {
     const watch = start(dir, { settleMs: 10, rescanMs: 10 });
     await until('it is told', () => watch.problems.length > 0);
     await sentinel(dir, watch);
-    expect(watch.problems).toEqual([expect.stringMatching(/checkpoint-5 is still incomplete: .*has 90 of/)]);
+    expect(watch.problems).toEqual([expect.stringMatching(/checkpoint-5 is still incomplete: .*has 90 bytes/)]);
     expect(watch.steps()).not.toContain(5);
   });
 });
@@ -192,23 +192,67 @@ describe('what is done with the finds', () => {
     expect(watch.problems).toEqual([expect.stringContaining('checkpoint-1 was not taken: the disk is full')]);
   });
 
-  test('one at a time', async () => {
+  test('several at once but few, from both ends: the newest, and the oldest that a trainer would rotate away first', async () => {
     const dir = scratch();
-    for (const step of [1, 2, 3]) writeCheckpoint(join(dir, `checkpoint-${step}`));
-    let under = 0;
-    let most = 0;
-    let taken = 0;
-    const onFound = async () => {
-      most = Math.max(most, ++under);
-      await new Promise((resolve) => setImmediate(resolve));
-      under--;
-      taken++;
-    };
-    start(dir, { onFound, rescanMs: 1 });
-    await until('all are taken', () => taken === 3);
-    expect(most).toBe(1);
+    const steps = Array.from({ length: 60 }, (_, index) => index + 1);
+    for (const step of steps) writeCheckpoint(join(dir, `checkpoint-${step}`));
+    const watch = startGated(dir);
+    await watch.queued(steps);
+    writeCheckpoint(join(dir, 'checkpoint-70'));
+    await watch.queued([70]);
+    expect(watch.taken).toHaveLength(3);
+    watch.release();
+    await until('all are taken', () => watch.taken.length === 61);
+    expect(watch.most.count).toBe(3);
+    expect(watch.taken.slice(3, 6)).toContain(70); // before the backlog of those that are older
+    const [first, second] = steps.filter((step) => !watch.taken.slice(0, 3).includes(step));
+    expect(watch.taken.slice(3, 9)).toEqual(expect.arrayContaining([first, second]));
+  });
+
+  test('one that is removed while it waits for its turn is told as lost', async () => {
+    const dir = scratch();
+    const steps = [1, 2, 3, 4, 5, 6, 7, 8];
+    for (const step of steps) writeCheckpoint(join(dir, `checkpoint-${step}`));
+    const watch = startGated(dir);
+    await watch.queued(steps);
+    const lost = steps.find((step) => !watch.taken.includes(step)) ?? expect.fail('none waits');
+    rmSync(join(dir, `checkpoint-${lost}`), { recursive: true });
+    await until('the loss is told', () => watch.problems.length > 0);
+    watch.release();
+    await until('the others are taken', () => watch.taken.length === 7);
+    expect(watch.problems).toEqual([expect.stringContaining(`checkpoint-${lost}: complete`)]);
   });
 });
+
+/** A watch whose finds wait until `release`: what is being taken, and what was looked at. */
+function startGated(dir: string) {
+  const gate = Promise.withResolvers<void>();
+  onTestFinished(() => gate.resolve());
+  const taken: number[] = [];
+  const asked = new Set<number>();
+  const most = { count: 0 };
+  let under = 0;
+  const watch = start(dir, {
+    rescanMs: 20,
+    isKnown: ({ step }) => asked.add(step) && step === SENTINEL,
+    onFound: async ({ step }) => {
+      taken.push(step);
+      most.count = Math.max(most.count, ++under);
+      await gate.promise;
+      under--;
+    },
+  });
+  /** Resolves when these steps wait for their turn: a look is over before another begins. */
+  const queued = async (steps: readonly number[]) => {
+    await until('all were looked at', () => steps.every((step) => asked.has(step)));
+    asked.delete(SENTINEL);
+    writeCheckpoint(join(dir, `checkpoint-${SENTINEL}`), { seed: asked.size });
+    await until('the sentinel was looked at', () => asked.has(SENTINEL));
+  };
+  return { ...watch, taken, most, queued, release: gate.resolve };
+}
+
+const SENTINEL = 1_000;
 
 test('after its end nothing keeps the process alive, though it ended in the middle', async () => {
   const handles = () => process.getActiveResourcesInfo().filter((kind) => /FSEvent|Timeout/.test(kind)).length;

@@ -3,9 +3,18 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import { type Adapter, as, type Checkpoint, type CheckpointId, type ModelName, NO_DETAILS } from '../../src/domain.ts';
+import {
+  type Adapter,
+  as,
+  type Checkpoint,
+  type CheckpointId,
+  type LayoutName,
+  type ModelName,
+  NO_DETAILS,
+} from '../../src/domain.ts';
 import { printName } from '../../src/registry/name.ts';
 import { Registry, type RegistryChange, type RegistryOptions } from '../../src/registry/registry.ts';
+import type { ModelSettings } from '../../src/registry/resolution.ts';
 
 /** A directory that is removed when the test ends. */
 export function scratch(): string {
@@ -18,7 +27,7 @@ export const CONFIG = {
   peft_type: 'LORA',
   r: 4,
   lora_alpha: 8,
-  target_modules: ['q_proj', 'v_proj'],
+  target_modules: ['q_proj'],
   bias: 'none',
   use_dora: false,
   modules_to_save: null,
@@ -27,10 +36,14 @@ export const CONFIG = {
   base_model_name_or_path: 'base',
 };
 
-/** One F32 tensor of four numbers; another seed is another content of the same size. */
+/** The LoRA pair of one module, of rank 4; another seed is another content of the same size. */
 export function safetensors(seed: number): Buffer {
-  const data = Buffer.from(new Float32Array([seed, seed + 1, seed + 2, seed + 3]).buffer);
-  return withHeader({ 'q_proj.lora_A.weight': { dtype: 'F32', shape: [4], data_offsets: [0, data.length] } }, data);
+  const data = Buffer.from(Float32Array.from({ length: 8 }, (_, index) => seed + index).buffer);
+  const pair = {
+    'q_proj.lora_A.weight': { dtype: 'F32', shape: [4, 1], data_offsets: [0, 16] },
+    'q_proj.lora_B.weight': { dtype: 'F32', shape: [1, 4], data_offsets: [16, 32] },
+  };
+  return withHeader(pair, data);
 }
 
 export function withHeader(header: unknown, data: Buffer): Buffer {
@@ -72,7 +85,10 @@ export async function until<T>(what: string, look: () => T | undefined | false):
 
 export interface Opened {
   readonly registry: Registry;
-  readonly changes: RegistryChange[];
+  /** What came, went and changed. */
+  readonly changes: Exclude<RegistryChange, { kind: 'moved' }>[];
+  /** Which names led elsewhere, as `latest -> m@5`. */
+  readonly moves: string[];
   readonly problems: string[];
 }
 
@@ -83,10 +99,11 @@ export async function openRegistry(
     models = {},
     ...more
   }: Partial<Omit<RegistryOptions, 'models'>> & {
-    models?: Record<string, { watch?: string; latest?: 'ready' | 'published' | 'error' }>;
+    models?: Record<string, Partial<ModelSettings> & { layout?: LayoutName }>;
   } = {},
 ): Promise<Opened> {
-  const changes: RegistryChange[] = [];
+  const changes: Opened['changes'] = [];
+  const moves: string[] = [];
   const problems: string[] = [];
   const registry = await Registry.open({
     dataDir,
@@ -97,12 +114,15 @@ export async function openRegistry(
     rescanMs: 100,
     settleMs: 50,
     nowMs: Date.now,
-    onChange: (change) => changes.push(change),
+    onChange: (change) => {
+      if (change.kind === 'moved') moves.push(`${change.alias} -> ${change.checkpoint?.name}`);
+      else changes.push(change);
+    },
     onProblem: (about) => problems.push(about),
     ...more,
   });
   onTestFinished(() => registry.close());
-  return { registry, changes, problems };
+  return { registry, changes, moves, problems };
 }
 
 /** A checkpoint as the registry would hold it, without files. */
@@ -121,6 +141,7 @@ export function checkpoint(model: string, step: number | undefined, more: Partia
     createdAtMs: 0,
     state: { kind: 'servable' },
     details: NO_DETAILS,
+    warnings: [],
     ...more,
   };
 }

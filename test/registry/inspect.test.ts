@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { inspect } from '../../src/registry/inspect.ts';
-import { hf, parsePythonJson } from '../../src/registry/layouts/hf.ts';
+import { hf } from '../../src/registry/layouts/hf.ts';
+import { parsePythonJson } from '../../src/registry/metadata.ts';
 import { parseHeader, readSafetensors } from '../../src/registry/safetensors.ts';
 import { safetensors, scratch, withHeader, writeCheckpoint } from './fixtures.ts';
 
@@ -17,7 +18,11 @@ describe('a safetensors file', () => {
 
   test('is whole when its size is 8 + header + tensors', async () => {
     const file = await judge(safetensors(1));
-    expect(file).toEqual({ kind: 'whole', tensors: new Map([['q_proj.lora_A.weight', { dtype: 'F32', shape: [4] }]]) });
+    const tensors = new Map([
+      ['q_proj.lora_A.weight', { dtype: 'F32', shape: [4, 1], begin: 0, end: 16 }],
+      ['q_proj.lora_B.weight', { dtype: 'F32', shape: [1, 4], begin: 16, end: 32 }],
+    ]);
+    expect(file).toEqual({ kind: 'whole', tensors });
   });
 
   test('is broken at every shorter length, and with one byte more', async () => {
@@ -64,7 +69,7 @@ describe('a checkpoint directory', () => {
     ['has no config', (dir) => rmSync(join(dir, 'adapter_config.json')), 'has no adapter_config.json'],
     ['has half a config', (dir) => writeFileSync(join(dir, 'adapter_config.json'), '{"r": 4,'), 'is not JSON'],
     ['has no weights', (dir) => rmSync(join(dir, 'adapter_model.safetensors')), 'has no adapter_model.safetensors'],
-    ['has half the weights', (dir) => truncateSync(join(dir, 'adapter_model.safetensors'), 90), 'has 90 of'],
+    ['has half the weights', (dir) => truncateSync(join(dir, 'adapter_model.safetensors'), 170), 'has 170 of'],
   ])('that %s: the sentence says so', async (_, damage, sentence) => {
     const dir = writeCheckpoint(join(scratch(), 'checkpoint-5'));
     damage(dir);

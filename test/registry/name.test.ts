@@ -11,7 +11,7 @@ import {
 
 // Texts that look like names: plenty of @, digits, letters, and now and then anything.
 const text = fc.oneof(
-  fc.string({ unit: fc.constantFrom('@', 'v', 'a', '0', '7', '-', '/', '.', ' ', 'é') }),
+  fc.string({ unit: fc.constantFrom('@', 'v', 'a', '0', '7', '-', '/', '.', ' ', '<', '>', '=', 'é') }),
   fc.string({ unit: 'binary' }),
 );
 const model = text.filter((candidate) => candidate.length > 0);
@@ -20,7 +20,13 @@ const parsed: fc.Arbitrary<ParsedName> = fc.oneof(
     .filter((candidate) => parseName(candidate).kind === 'bare')
     .map((bare) => ({ kind: 'bare' as const, model: bare })),
   fc.record({ kind: fc.constant('step' as const), model, step: fc.maxSafeNat() }),
-  fc.record({ kind: fc.constant('latest' as const), model }),
+  fc.record({ kind: fc.constantFrom('latest' as const, 'best' as const), model }),
+  fc.record({
+    kind: fc.constant('nearest' as const),
+    model,
+    side: fc.constantFrom('<' as const, '<=' as const, '>' as const, '>=' as const),
+    step: fc.maxSafeNat(),
+  }),
   fc.record({
     kind: fc.constant('alias' as const),
     model,
@@ -62,6 +68,11 @@ describe('parsing a name', () => {
     ['my-model@9007199254740991', { kind: 'step', model: 'my-model', step: Number.MAX_SAFE_INTEGER }],
     ['my-model@9007199254740993', { kind: 'bare', model: 'my-model@9007199254740993' }],
     ['my-model@latest', { kind: 'latest', model: 'my-model' }],
+    ['my-model@best', { kind: 'best', model: 'my-model' }],
+    ['my-model@<=0100', { kind: 'nearest', model: 'my-model', side: '<=', step: 100 }],
+    ['my-model@>5', { kind: 'nearest', model: 'my-model', side: '>', step: 5 }],
+    ['my-model@=5', { kind: 'bare', model: 'my-model@=5' }],
+    ['my-model@<=', { kind: 'bare', model: 'my-model@<=' }],
     ['my-model@champion', { kind: 'alias', model: 'my-model', alias: 'champion' }],
     ['my-model@v3', { kind: 'bare', model: 'my-model@v3' }],
     ['my-model@', { kind: 'bare', model: 'my-model@' }],
@@ -95,6 +106,8 @@ describe('what may be registered', () => {
     'audio',
     'video',
     'a@latest',
+    'a@best',
+    'a@<=5',
     'x'.repeat(201),
     'a@b@5',
     ' @5',

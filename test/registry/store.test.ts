@@ -14,10 +14,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { AdapterStore } from '../../src/registry/adapter-store.ts';
-import { Database, type Store } from '../../src/registry/database.ts';
+import { Database } from '../../src/registry/database.ts';
 import { stampsOf } from '../../src/registry/inspect.ts';
 import { Roots } from '../../src/registry/roots.ts';
-import { checkpoint, safetensors, scratch, writeCheckpoint } from './fixtures.ts';
+import { safetensors, scratch, writeCheckpoint } from './fixtures.ts';
 
 const FILES = ['adapter_config.json', 'adapter_model.safetensors'];
 
@@ -134,52 +134,6 @@ describe('the allowed roots', () => {
     const dir = writeCheckpoint(scratch());
     expect(await new Roots([]).find(dir)).toBe(dir);
     await expect(new Roots([]).find('relative')).rejects.toMatchObject({ code: 'invalid_request' });
-  });
-});
-
-// The promises of any Store: another implementation joins the table.
-const STORES: readonly (readonly [string, (file: string) => Store])[] = [
-  ['node:sqlite', (file) => new Database({ file, pathOf: (digest) => `/store/${digest}` })],
-];
-
-describe.each(STORES)('a store of rows (%s)', (_, open) => {
-  const five = checkpoint('m', 5, {
-    adapter: { id: 'm@5' as never, path: '/store/d', digest: 'd' as never, bytes: 2, rank: 8 },
-  });
-  const sighting = { name: five.name, source: '/runs/checkpoint-5', signature: '1' };
-
-  test('gives back every revision, in the order of adding, after it was opened again', () => {
-    const file = join(scratch(), 'registry.sqlite');
-    const dora = checkpoint('m', 6, { adapter: undefined, state: { kind: 'unservable', reasons: ['a', 'b'] } });
-    const exact = checkpoint('org/x@rev', undefined, { adapter: undefined, base: 'base' as never });
-    const first = open(file);
-    for (const one of [five, dora, exact]) first.add(one, { ...sighting, name: one.name });
-    first.setLatest(five.model, five.id);
-    first.markDeleted(exact.id, 77);
-    first.close();
-    const second = open(file);
-    expect(second.checkpoints()).toEqual([five, dora, { ...exact, state: { kind: 'deleted', atMs: 77 } }]);
-    expect(second.latest()).toEqual(new Map([['m', five.id]]));
-    expect(second.seen(five.name, sighting.source)).toBe('1');
-    second.close();
-  });
-
-  test('remembers the signature last seen per name and directory', () => {
-    const store = open(join(scratch(), 'registry.sqlite'));
-    store.add(five, sighting);
-    store.see({ ...sighting, signature: '2' });
-    expect(store.seen(five.name, sighting.source)).toBe('2');
-    expect(store.seen(five.name, '/elsewhere')).toBeUndefined();
-    store.close();
-  });
-
-  test('adds a revision whole or not at all', () => {
-    const store = open(join(scratch(), 'registry.sqlite'));
-    store.add(five, sighting);
-    expect(() => store.add({ ...five, id: 'another' as never }, { ...sighting, signature: '2' })).toThrow();
-    expect(store.checkpoints()).toEqual([five]);
-    expect(store.seen(five.name, sighting.source)).toBe('1');
-    store.close();
   });
 });
 

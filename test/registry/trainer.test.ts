@@ -1,5 +1,5 @@
 // A trainer's directory in, checkpoints out: discovery and the registry together.
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { answer, DORA, openRegistry, safetensors, scratch, until, weightsOf, writeCheckpoint } from './fixtures.ts';
@@ -115,5 +115,38 @@ describe('discovery', () => {
     const { registry } = await openRegistry(scratch(), { models: { m: { watch } }, roots: [scratch()] });
     registry.watch();
     await until('it is served', () => answer(registry, 'm@5') === 'm@5');
+  });
+
+  test('tells layouts apart, and keeps what the trainer says of a step', async () => {
+    const watch = scratch();
+    const { registry, problems } = await openRegistry(scratch(), {
+      models: { m: { watch, layout: 'auto' } },
+      rescanMs: 20,
+    });
+    registry.watch();
+    mkdirSync(join(watch, 'checkpoints'));
+    writeFileSync(join(watch, 'history.jsonl'), '{"val/reward": 0.5, "step": 5}\n{"val/reward": 0.75, "step": 6}\n');
+    for (const step of ['0005', '0006']) writeCheckpoint(join(watch, 'checkpoints', step), { marker: false });
+    await until('both are served', () => answer(registry, 'm@5') === 'm@5' && answer(registry, 'm@6') === 'm@6');
+    expect(registry.catalog.find('m@5')?.details.metrics).toEqual({ 'val/reward': 0.5 });
+    expect(registry.catalog.find('m@6')?.details.metrics).toEqual({ 'val/reward': 0.75 });
+    expect(problems).toEqual([]);
+  });
+
+  test('loses none of a trainer that keeps two, though hundreds of others are being taken', async () => {
+    const watch = scratch();
+    const backlog = 300;
+    for (let step = 1; step <= backlog; step++) writeCheckpoint(join(watch, `checkpoint-${step}`), { seed: step });
+    const { registry, problems } = await openRegistry(scratch(), { models: { m: { watch, layout: 'hf' } } });
+    registry.watch();
+    const steps = Array.from({ length: 8 }, (_, index) => backlog + 1 + index);
+    for (const step of steps) {
+      writeCheckpoint(join(watch, `checkpoint-${step}`), { seed: step });
+      await new Promise((resolve) => setTimeout(resolve, 250)); // the pace of the trainer, not a wait for the registry
+      if (step > backlog + 2) rmSync(join(watch, `checkpoint-${step - 2}`), { recursive: true });
+    }
+    await until('the last is served', () => answer(registry, `m@${steps.at(-1)}`) === `m@${steps.at(-1)}`);
+    expect(steps.filter((step) => answer(registry, `m@${step}`) !== `m@${step}`)).toEqual([]);
+    expect(problems).toEqual([]);
   });
 });

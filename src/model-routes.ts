@@ -1,0 +1,112 @@
+// What OpenAI's SDKs read and delete: the models, and the checkpoints of a model as those of a fine-tuning job.
+// Pages by the id of the last one seen. Thin over the catalog; the shapes are in openai/cards.ts and openai/fine-tuning.ts.
+import type { Context, Hono } from 'hono';
+import { isLoopback } from './config.ts';
+import type { BaseModel, Checkpoint } from './domain.ts';
+import { StepgateError } from './errors.ts';
+import type { Gateway } from './gateway.ts';
+import { baseCard, checkpointCard, type ModelCard } from './openai/cards.ts';
+import { jobCheckpointId, jobCheckpoints } from './openai/fine-tuning.ts';
+import { type Env, wrongMethod } from './web.ts';
+
+const JOB_PAGE_DEFAULT = 10;
+const PAGE_MAX = 100_000;
+
+export function addModelRoutes(app: Hono<Env>, gateway: Gateway): void {
+  app.get('/v1/models', (c) => list(c, gateway));
+  app.all('/v1/models', (c) => wrongMethod(c, 'GET'));
+  app.get('/v1/models/:id{.+}', (c) => c.json(find(gateway, c.req.param('id'))));
+  app.delete('/v1/models/:id{.+}', (c) =>
+    c.json({ id: remove(gateway, c.req.param('id')), object: 'model', deleted: true }),
+  );
+  app.all('/v1/models/:id{.+}', (c) => wrongMethod(c, 'GET, DELETE'));
+  app.get('/v1/fine_tuning/jobs/:job{.+}/checkpoints', (c) => listJob(c, gateway));
+}
+
+/** All of them, as OpenAI does, unless a page is asked for. */
+function list(c: Context<Env>, gateway: Gateway): Response {
+  const { catalog } = gateway.registry;
+  const { limit, after } = readPage(c, PAGE_MAX);
+  const all = [...catalog.bases, ...catalog.servable()];
+  const from = after === undefined ? 0 : 1 + all.findIndex(({ name }) => name === after);
+  if (after !== undefined && from === 0) throw unknownAfter(after);
+  const data = all.slice(from, from + limit).map((model) => card(gateway, model));
+  const [first, last] = [data[0]?.id ?? null, data.at(-1)?.id ?? null];
+  return c.json({ object: 'list', data, first_id: first, last_id: last, has_more: from + data.length < all.length });
+}
+
+function find(gateway: Gateway, id: string): ModelCard {
+  const resolution = gateway.registry.catalog.resolve(id);
+  switch (resolution.kind) {
+    case 'refused':
+      throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
+    case 'base':
+      return card(gateway, resolution.base);
+    case 'checkpoint':
+      return card(gateway, resolution.checkpoint);
+  }
+}
+
+const card = (gateway: Gateway, model: BaseModel | Checkpoint): ModelCard =>
+  'id' in model ? checkpointCard(model, gateway.adapters.baseOf(model)) : baseCard(model, gateway.startedAtMs);
+
+/** @returns the name that is deleted now */
+function remove(gateway: Gateway, id: string): string {
+  if (!isLoopback(gateway.config.listen.host)) {
+    throw new StepgateError(
+      'forbidden',
+      `there are no keys yet, so "listen" deletes only for this machine and it is open to others; delete on the gateway's machine: stepgate rm ${id}`,
+    );
+  }
+  if (gateway.registry.catalog.hasBase(id))
+    throw new StepgateError(
+      'forbidden',
+      `"${id}" is a base model, which its engine serves; only checkpoints can be deleted`,
+    );
+  return gateway.registry.remove(id).name;
+}
+
+/** Newest first, as OpenAI's. Steps that can be asked for only. */
+function listJob(c: Context<Env>, gateway: Gateway): Response {
+  const job = c.req.param('job') ?? '';
+  const { catalog } = gateway.registry;
+  if (!catalog.has(job)) {
+    throw new StepgateError(
+      'model_not_found',
+      `there is no model "${job}"; the id of a job is a model's name, such as "my-model"`,
+      {
+        param: 'fine_tuning_job_id',
+      },
+    );
+  }
+  const { limit, after } = readPage(c, JOB_PAGE_DEFAULT);
+  const steps = catalog.checkpoints(job).filter(({ step }) => step !== undefined);
+  // Where `after` was deleted meanwhile, its place is still known.
+  const end =
+    after === undefined ? steps.length : steps.findIndex((checkpoint) => jobCheckpointId(checkpoint) === after);
+  if (end < 0) throw unknownAfter(after ?? '');
+  const page: Checkpoint[] = [];
+  for (let at = end - 1; at >= 0 && page.length <= limit; at--) {
+    const checkpoint = steps[at];
+    if (checkpoint?.state.kind === 'servable') page.push(checkpoint);
+  }
+  return c.json(jobCheckpoints(page.slice(0, limit), page.length > limit));
+}
+
+function readPage(c: Context<Env>, byDefault: number): { limit: number; after: string | undefined } {
+  const { limit = `${byDefault}`, after } = c.req.query();
+  const count = Number(limit);
+  if (/^[0-9]+$/.test(limit) && count >= 1 && count <= PAGE_MAX) return { limit: count, after };
+  throw new StepgateError('invalid_request', `\`limit\` must be a whole number from 1 to ${PAGE_MAX}`, {
+    param: 'limit',
+  });
+}
+
+const unknownAfter = (after: string) =>
+  new StepgateError(
+    'invalid_request',
+    `\`after\` is "${after}", which is not in the list (any more); begin again without it`,
+    {
+      param: 'after',
+    },
+  );

@@ -1,0 +1,50 @@
+// How checkpoints go: one that somebody names, or those that the model's `keep` does not keep. What a pin or an alias holds stays.
+// Their names are answered with checkpoint_deleted from then on; the trainer's own files are never touched.
+import type { Checkpoint, ModelName } from '../domain.ts';
+import { StepgateError } from '../errors.ts';
+import type { Catalog } from './catalog.ts';
+import type { Ledger } from './ledger.ts';
+import { covers, type Pins, sayPin } from './pins.ts';
+
+export interface DeletionParts {
+  readonly catalog: Catalog;
+  readonly ledger: Ledger;
+  readonly pins: Pins;
+  readonly nowMs: () => number;
+}
+
+/** Errors: conflict, with what to do first, where a pin or an alias holds it. */
+export function checkFree({ catalog, pins }: DeletionParts, { name, model, step }: Checkpoint): void {
+  if (step === undefined) return;
+  const refuse = (why: string) => {
+    throw new StepgateError('conflict', `"${name}" is kept: ${why}.`, { param: 'name' });
+  };
+  const alias = catalog.aliases(model).find((one) => one.step === step)?.alias;
+  if (alias !== undefined) refuse(`"${model}@${alias}" leads to it. Move or remove the alias first`);
+  const pin = pins.of(model).find((one) => covers(one, step));
+  if (pin) refuse(`${sayPin(pin)}. Remove the pin first ("stepgate pin --remove ${pin.id}")`);
+}
+
+/** All of them, which are of one model, or none. Errors: storage_full. */
+export function markDeleted(
+  { catalog, ledger, nowMs }: DeletionParts,
+  { model, checkpoints, who }: { model: ModelName; checkpoints: readonly Checkpoint[]; who: string },
+): readonly Checkpoint[] {
+  const atMs = nowMs();
+  const deleted = checkpoints.map((one): Checkpoint => ({ ...one, state: { kind: 'deleted', atMs } }));
+  return ledger.write({
+    model,
+    who,
+    apply: () => {
+      for (const one of deleted) catalog.put(one);
+      return {
+        value: deleted,
+        changes: deleted.map(({ id }) => ({ kind: 'deleted', id, atMs })),
+        news: deleted.map((checkpoint) => ({ kind: 'deleted', checkpoint })),
+        undo: () => {
+          for (const one of checkpoints) catalog.put(one);
+        },
+      };
+    },
+  });
+}

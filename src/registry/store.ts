@@ -1,0 +1,81 @@
+// The seam of persistence: what must survive, as data, and the one door through which it is written. Types only; database.ts is the first
+// to satisfy it, and test/registry/store-conformance.ts says what every one must promise.
+import type { Checkpoint, CheckpointId, CheckpointName, Details, ModelName } from '../domain.ts';
+
+/** Files that were taken (or judged) under a name: discovery does not bring the same ones again. */
+export interface Sighting {
+  readonly name: CheckpointName;
+  /** The directory that they were found in. */
+  readonly source: string;
+  readonly signature: string;
+}
+
+/** A name that somebody moves by hand: `my-model@champion`. */
+export interface Alias {
+  readonly model: ModelName;
+  readonly alias: string;
+  readonly step: number;
+  /** Unix time, ms. */
+  readonly movedAtMs: number;
+  /** Who moved it, in a word or two. */
+  readonly by: string;
+}
+
+/** One line of the history of a model's names: an alias, `latest` or `best` led elsewhere from then on. */
+export interface Move {
+  readonly model: ModelName;
+  readonly alias: string;
+  /** Steps; undefined: it led nowhere. */
+  readonly from: number | undefined;
+  readonly to: number | undefined;
+  /** Unix time, ms. */
+  readonly atMs: number;
+  readonly by: string;
+}
+
+/** Steps that are not deleted while it lasts. */
+export interface Pin {
+  readonly id: string;
+  readonly model: ModelName;
+  /** The range, both ends included; steps that come into being later count too. */
+  readonly from: number;
+  readonly to: number;
+  /** Of that range these alone, ascending; undefined: all. */
+  readonly steps: readonly number[] | undefined;
+  readonly owner: string;
+  /** Unix time, ms. */
+  readonly createdAtMs: number;
+  /** Unix time, ms; undefined: until it is removed. */
+  readonly untilMs: number | undefined;
+}
+
+export type Change =
+  | { readonly kind: 'added'; readonly checkpoint: Checkpoint; readonly sighting: Sighting }
+  /** The name's files of `sighting.source` now have this signature; nothing else changed. */
+  | { readonly kind: 'seen'; readonly sighting: Sighting }
+  | { readonly kind: 'deleted'; readonly id: CheckpointId; readonly atMs: number }
+  | { readonly kind: 'detailed'; readonly id: CheckpointId; readonly details: Details }
+  /** Where `latest` was promoted to. */
+  | { readonly kind: 'promoted'; readonly model: ModelName; readonly checkpoint: CheckpointId }
+  | { readonly kind: 'aliased'; readonly alias: Alias }
+  | { readonly kind: 'unaliased'; readonly model: ModelName; readonly alias: string }
+  | { readonly kind: 'moved'; readonly move: Move }
+  | { readonly kind: 'pinned'; readonly pin: Pin }
+  | { readonly kind: 'unpinned'; readonly id: string };
+
+export interface Store {
+  /** Every revision, in the order in which they were added. */
+  checkpoints(): readonly Checkpoint[];
+  /** Where `latest` was last promoted to. */
+  promoted(): ReadonlyMap<ModelName, CheckpointId>;
+  aliases(): readonly Alias[];
+  pins(): readonly Pin[];
+  /** Newest first. */
+  history(model: ModelName, limit: number): readonly Move[];
+  /** The signature last seen, if any. */
+  seen(name: CheckpointName, source: string): string | undefined;
+  /** All of them, in order, or none; durable when it returns. Errors: storage_full. */
+  commit(changes: readonly Change[]): void;
+  /** Idempotent. */
+  close(): void;
+}

@@ -1,0 +1,46 @@
+// What the two Hono apps and their routes share: the shape of errors, bodies that are checked, methods that do not fit. No route of its own.
+import type { HttpBindings } from '@hono/node-server';
+import type { Context, Hono } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Logger } from 'pino';
+import type { z } from 'zod';
+import { StepgateError } from './errors.ts';
+import { asStepgateError, errorBody, errorHeaders } from './openai/error-body.ts';
+
+export type Env = { Bindings: HttpBindings };
+
+/** The last resorts of an app. */
+export function addErrors(app: Hono<Env>, log: Logger): void {
+  app.notFound((c) => {
+    throw new StepgateError('route_not_found', `no route ${c.req.method} ${c.req.path}; docs/api.md lists them`);
+  });
+  app.onError((thrown, c) => {
+    const error = asStepgateError(thrown);
+    if (error.code === 'internal_error') log.error({ err: thrown }, 'bug');
+    return c.body(JSON.stringify(errorBody(error)), error.status as ContentfulStatusCode, errorHeaders(error));
+  });
+}
+
+export function wrongMethod(c: Context, allowed: string): never {
+  c.header('allow', allowed);
+  throw new StepgateError('method_not_allowed', `${c.req.path} takes ${allowed}, not ${c.req.method}`);
+}
+
+/** @throws StepgateError with the first field at fault */
+export async function parseBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+  let body: unknown;
+  try {
+    body = await c.req.json();
+  } catch {
+    throw new StepgateError('invalid_json', 'the body is not JSON');
+  }
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const param = issue?.path.join('.');
+  throw new StepgateError(
+    'invalid_request',
+    `${param === '' ? 'the body' : `\`${param}\``}: ${issue?.message ?? 'invalid'}`,
+    { ...(param && { param }) },
+  );
+}

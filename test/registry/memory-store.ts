@@ -1,0 +1,88 @@
+// A Store that keeps its rows in memory, for as long as its place lives: it shows that the seam asks for no database.
+import { assertNever, type Checkpoint } from '../../src/domain.ts';
+import type { Alias, Change, Move, Pin, Store } from '../../src/registry/store.ts';
+import type { Place } from './store-conformance.ts';
+
+class Tables {
+  readonly checkpoints = new Map<string, Checkpoint>();
+  readonly promoted = new Map<Checkpoint['model'], Checkpoint['id']>();
+  readonly aliases = new Map<string, Alias>();
+  readonly pins = new Map<string, Pin>();
+  readonly moves: Move[] = [];
+  readonly sightings = new Map<string, string>();
+}
+
+export class MemoryPlace implements Place {
+  #tables = new Tables();
+
+  open(): Store {
+    return {
+      checkpoints: () => [...this.#tables.checkpoints.values()],
+      promoted: () => this.#tables.promoted,
+      aliases: () => {
+        const rows = [...this.#tables.aliases.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
+        return rows.map(([, alias]) => alias);
+      },
+      pins: () => [...this.#tables.pins.values()],
+      history: (model, limit) =>
+        this.#tables.moves
+          .filter((move) => move.model === model)
+          .toReversed()
+          .slice(0, limit),
+      seen: (name, source) => this.#tables.sightings.get(`${name} ${source}`),
+      commit: (changes) => {
+        const tables = structuredClone(this.#tables) as Tables;
+        for (const change of changes) write(tables, change);
+        this.#tables = tables;
+      },
+      close: () => {},
+    };
+  }
+}
+
+function write(tables: Tables, change: Change): void {
+  switch (change.kind) {
+    case 'added': {
+      const { checkpoint, sighting } = change;
+      const isTaken = (one: Checkpoint) => one.name === checkpoint.name && one.revision === checkpoint.revision;
+      if (tables.checkpoints.has(checkpoint.id) || [...tables.checkpoints.values()].some(isTaken))
+        throw new Error(`${checkpoint.name} has revision ${checkpoint.revision} already`);
+      tables.checkpoints.set(checkpoint.id, checkpoint);
+      tables.sightings.set(`${sighting.name} ${sighting.source}`, sighting.signature);
+      return;
+    }
+    case 'seen':
+      tables.sightings.set(`${change.sighting.name} ${change.sighting.source}`, change.sighting.signature);
+      return;
+    case 'deleted':
+      return alter(tables, change.id, { state: { kind: 'deleted', atMs: change.atMs } });
+    case 'detailed':
+      return alter(tables, change.id, { details: change.details });
+    case 'promoted':
+      tables.promoted.set(change.model, change.checkpoint);
+      return;
+    case 'aliased':
+      tables.aliases.set(`${change.alias.model}@${change.alias.alias}`, change.alias);
+      return;
+    case 'unaliased':
+      tables.aliases.delete(`${change.model}@${change.alias}`);
+      return;
+    case 'moved':
+      tables.moves.push(change.move);
+      return;
+    case 'pinned':
+      tables.pins.delete(change.pin.id);
+      tables.pins.set(change.pin.id, change.pin);
+      return;
+    case 'unpinned':
+      tables.pins.delete(change.id);
+      return;
+    default:
+      assertNever(change);
+  }
+}
+
+function alter(tables: Tables, id: Checkpoint['id'], to: Partial<Checkpoint>): void {
+  const row = tables.checkpoints.get(id);
+  if (row) tables.checkpoints.set(id, { ...row, ...to });
+}

@@ -1,0 +1,195 @@
+// What every Store promises, whatever keeps the rows: an implementation calls this with a way to open one and to open the same one again.
+import { describe, expect, test } from 'vitest';
+import { as, type Checkpoint, type Digest, type ModelName } from '../../src/domain.ts';
+import type { Alias, Change, Move, Pin, Sighting, Store } from '../../src/registry/store.ts';
+import { seeded, seeds } from '../random.ts';
+import { checkpoint } from './fixtures.ts';
+
+/** `open` gives the store of this place, as it was left; places start empty. */
+export interface Place {
+  open(): Store;
+}
+
+const digest = as<Digest>('d'.repeat(64));
+const five = checkpoint('m', 5, {
+  adapter: { id: as('m@5'), path: `/store/${digest}`, digest, bytes: 2, rank: 8 },
+  details: { metrics: { loss: 0.5, 'eval/loss': -1e-9 }, architecture: 'LlamaForCausalLM', library: 'peft 0.17.1' },
+  warnings: ['It says so.'],
+});
+const dora = checkpoint('m', 6, { adapter: undefined, state: { kind: 'unservable', reasons: ['a', 'b "quoted"'] } });
+const exact = checkpoint('org/x@rev', undefined, { adapter: undefined, base: as('base') });
+const sightingOf = ({ name }: Checkpoint, signature = '1'): Sighting => ({ name, source: '/runs/x', signature });
+const added = (one: Checkpoint): Change => ({ kind: 'added', checkpoint: one, sighting: sightingOf(one) });
+const champion: Alias = { model: as('m'), alias: 'champion', step: 5, movedAtMs: 10, by: 'me' };
+const move: Move = { model: as('m'), alias: 'champion', from: undefined, to: 5, atMs: 10, by: 'me' };
+const pin: Pin = {
+  id: 'p1',
+  model: as('m'),
+  from: 5,
+  to: 40,
+  steps: undefined,
+  owner: 'eval',
+  createdAtMs: 1,
+  untilMs: 99,
+};
+
+/** Everything that a store can be asked. */
+const contentsOf = (store: Store) => ({
+  checkpoints: store.checkpoints(),
+  promoted: [...store.promoted()],
+  aliases: store.aliases(),
+  pins: store.pins(),
+  history: store.history(as('m'), 100),
+  seen: store.seen(five.name, '/runs/x'),
+});
+
+export function storeConformance(kind: string, newPlace: () => Place): void {
+  describe(`a store of rows (${kind})`, () => {
+    const atPlace = (work: (store: Store, reopen: () => Store) => void) => {
+      const place = newPlace();
+      let store = place.open();
+      const reopen = () => {
+        store.close();
+        store = place.open();
+        return store;
+      };
+      try {
+        work(store, reopen);
+      } finally {
+        store.close();
+        store.close();
+      }
+    };
+
+    test('a new one is empty', () =>
+      atPlace((store) =>
+        expect(contentsOf(store)).toEqual({
+          checkpoints: [],
+          promoted: [],
+          aliases: [],
+          pins: [],
+          history: [],
+          seen: undefined,
+        }),
+      ));
+
+    test('gives back every revision as it was, in the order of adding, after it was opened again', () =>
+      atPlace((store, reopen) => {
+        const again = { ...five, id: as<Checkpoint['id']>('again'), revision: 2 };
+        store.commit([five, dora, exact, again].map(added));
+        store.commit([{ kind: 'deleted', id: exact.id, atMs: 77 }]);
+        expect(reopen().checkpoints()).toEqual([five, dora, { ...exact, state: { kind: 'deleted', atMs: 77 } }, again]);
+      }));
+
+    test('details change, and nothing else of the row', () =>
+      atPlace((store, reopen) => {
+        store.commit([added(five), added(dora)]);
+        const details = { metrics: { judge: 0.7 }, architecture: undefined, library: undefined };
+        store.commit([{ kind: 'detailed', id: five.id, details }]);
+        expect(reopen().checkpoints()).toEqual([{ ...five, details }, dora]);
+      }));
+
+    test('the last signature per name and directory is the one that was seen', () =>
+      atPlace((store, reopen) => {
+        store.commit([added(five), { kind: 'seen', sighting: sightingOf(five, '2') }]);
+        const after = reopen();
+        expect(after.seen(five.name, '/runs/x')).toBe('2');
+        expect([after.seen(five.name, '/elsewhere'), after.seen(dora.name, '/runs/x')]).toEqual([undefined, undefined]);
+      }));
+
+    test('latest, aliases and pins: the last word counts, and what is removed is gone', () =>
+      atPlace((store, reopen) => {
+        store.commit([added(five), added(dora)]);
+        const listed: Pin = { ...pin, id: 'p2', steps: [5, 40], untilMs: undefined };
+        store.commit([
+          { kind: 'promoted', model: five.model, checkpoint: five.id },
+          { kind: 'promoted', model: five.model, checkpoint: dora.id },
+          { kind: 'aliased', alias: champion },
+          { kind: 'aliased', alias: { ...champion, model: as('n') } },
+          { kind: 'aliased', alias: { ...champion, step: 6, by: 'you' } },
+          { kind: 'pinned', pin },
+          { kind: 'pinned', pin: listed },
+        ]);
+        const first = reopen();
+        expect([...first.promoted()]).toEqual([['m', dora.id]]);
+        expect(first.aliases()).toEqual([
+          { ...champion, step: 6, by: 'you' },
+          { ...champion, model: 'n' },
+        ]);
+        expect(first.pins()).toEqual([pin, listed]);
+        first.commit([
+          { kind: 'unaliased', model: champion.model, alias: 'champion' },
+          { kind: 'unpinned', id: 'p1' },
+        ]);
+        const second = reopen();
+        expect(second.aliases()).toEqual([{ ...champion, model: 'n' }]);
+        expect(second.pins()).toEqual([listed]);
+      }));
+
+    test('the history of one model, newest first, as far back as asked for', () =>
+      atPlace((store, reopen) => {
+        const moves = [1, 2, 3].map(
+          (atMs): Move => ({ ...move, from: atMs === 1 ? undefined : atMs, to: atMs + 1, atMs }),
+        );
+        const removed: Move = { ...move, to: undefined, atMs: 4 };
+        store.commit(
+          [...moves, removed, { ...move, model: as<ModelName>('n') }].map((one) => ({ kind: 'moved', move: one })),
+        );
+        expect(reopen().history(as('m'), 100)).toEqual([...moves, removed].toReversed());
+        expect(reopen().history(as('m'), 2)).toEqual([removed, moves[2]]);
+      }));
+
+    test('a commit is whole or not at all', () =>
+      atPlace((store, reopen) => {
+        store.commit([added(five)]);
+        const before = contentsOf(store);
+        const twin = { ...five, id: as<Checkpoint['id']>('twin') };
+        const changes: Change[] = [
+          { kind: 'aliased', alias: champion },
+          { kind: 'moved', move },
+          { kind: 'pinned', pin },
+          { kind: 'seen', sighting: sightingOf(five, '2') },
+          { kind: 'deleted', id: five.id, atMs: 1 },
+          added(twin), // one name has each revision once
+        ];
+        expect(() => store.commit(changes)).toThrow();
+        expect(contentsOf(store)).toEqual(before);
+        expect(contentsOf(reopen())).toEqual(before);
+      }));
+
+    test('any sequence of changes: what it says before it is closed, it says after it was opened again', () => {
+      for (const seed of seeds(3)) {
+        atPlace((store, reopen) => {
+          const random = seeded(seed);
+          let open = store;
+          let revision = 0;
+          const ids: Checkpoint['id'][] = [];
+          for (let turn = 0; turn < 60; turn++) {
+            const step = random.below(4);
+            const id = ids[random.below(ids.length)];
+            const fresh = { ...checkpoint('m', step), id: as<Checkpoint['id']>(`id ${turn}`), revision: ++revision };
+            const alias = { ...champion, alias: random.pick(['a', 'b']), step };
+            open.commit(
+              random.pick<readonly Change[]>([
+                [added(fresh)],
+                [
+                  { kind: 'aliased', alias },
+                  { kind: 'moved', move: { ...move, to: step } },
+                ],
+                [{ kind: 'unaliased', model: alias.model, alias: alias.alias }],
+                [{ kind: 'pinned', pin: { ...pin, id: `p${step}`, from: turn } }],
+                [{ kind: 'unpinned', id: `p${step}` }],
+                id === undefined ? [] : [{ kind: 'deleted', id, atMs: turn }],
+                id === undefined ? [] : [{ kind: 'promoted', model: fresh.model, checkpoint: id }],
+              ]),
+            );
+            if (open.checkpoints().some((one) => one.id === fresh.id)) ids.push(fresh.id);
+            const before = contentsOf(open);
+            if (random.chance(0.2)) open = reopen();
+            expect(contentsOf(open), `seed ${seed}, turn ${turn}`).toEqual(before);
+          }
+        });
+      }
+    });
+  });
+}
