@@ -213,7 +213,9 @@ export class Adapters {
     const base = newest && this.baseOf(newest);
     if (newest?.adapter === undefined || base === undefined) return;
     this.#remember(newest); // where several were registered at once, its own news may not have been told yet
-    this.#parts.feed({ type: 'published', model, checkpoint: newest.id, adapter: newest.adapter.id, base: base.name });
+    const { id: adapter, rank } = newest.adapter;
+    const target = { kind: 'adapter', adapter, base: base.name, rank } as const;
+    this.#parts.feed({ type: 'published', model, checkpoint: newest.id, target });
   }
 
   /** The base that a checkpoint is served on: its own, or the fleet's only one. Undefined: not known, or not yet. */

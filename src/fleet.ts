@@ -26,6 +26,8 @@ export interface Member {
   state: 'starting' | 'up' | 'down';
   about: string;
   bases: readonly BaseModel[];
+  /** From the config: vLLM tells nobody its --max-lora-rank. */
+  readonly rankMax: number | undefined;
   /** Listed by the engine under one of our names, but loaded from elsewhere: never served. */
   foreign: readonly string[];
 }
@@ -37,7 +39,7 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.#options = options;
     const { deadlines, probe, backends } = options.config;
-    for (const { name, url, kind, slots, storePath } of backends) {
+    for (const { name, url, kind, slots, storePath, rankMax } of backends) {
       const backend = new Backend({
         name,
         url,
@@ -52,7 +54,7 @@ export class Fleet {
           onObserved: (sighting, askedAtMs) => this.#observed(name, sighting, askedAtMs),
         },
       });
-      this.#members.set(name, { backend, state: 'starting', about: 'not asked yet', bases: [], foreign: [] });
+      this.#members.set(name, { backend, state: 'starting', about: 'not asked yet', bases: [], rankMax, foreign: [] });
     }
   }
 
@@ -79,7 +81,9 @@ export class Fleet {
     this.#options.onBases(this.#bases());
     const bases = sighting.bases.map((base) => base.name);
     const adapters = this.#ours(name, member, sighting);
-    this.#options.feed({ type: 'backendUp', backend: name, bases, slots: sighting.slots, adapters });
+    const { slots } = sighting;
+    const { rankMax } = member;
+    this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, adapters });
     this.#options.onUp();
   }
 

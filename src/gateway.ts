@@ -11,7 +11,7 @@ import { levelsOf } from './levels.ts';
 import { Metrics } from './metrics.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Effect } from './router/effects.ts';
-import type { RouterEvent } from './router/events.ts';
+import type { RouterEvent, Target } from './router/events.ts';
 import { Router } from './router/router.ts';
 
 export interface GatewayParts {
@@ -81,9 +81,11 @@ export class Gateway {
     this.#exchanges.set(ticket, exchange);
     if (this.#closing) return exchange.reject('shutting_down', 'the gateway is stopping; ask again in a moment');
     const { base, checkpoint } = asked;
-    const adapter = checkpoint?.adapter?.id;
-    const target =
-      adapter === undefined ? ({ kind: 'base', base } as const) : ({ kind: 'adapter', adapter, base } as const);
+    const adapter = checkpoint?.adapter;
+    const target: Target =
+      adapter === undefined
+        ? { kind: 'base', base }
+        : { kind: 'adapter', adapter: adapter.id, base, rank: adapter.rank };
     this.#feed({ type: 'arrived', ticket, target });
     if (exchange.placed === undefined) exchange.hold();
   }

@@ -1,10 +1,16 @@
 // The router's one entrance: everything that can happen, as data. Times are monotonic milliseconds and come as `now` beside the event.
 import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, TicketId } from '../domain.ts';
 
+/** An adapter as engines must be able to take it: on this base, and with this rank. */
+export interface AdapterTarget {
+  readonly kind: 'adapter';
+  readonly adapter: AdapterId;
+  readonly base: BaseName;
+  readonly rank: number;
+}
+
 /** What a request needs: a base alone, or an adapter on that base. */
-export type Target =
-  | { readonly kind: 'base'; readonly base: BaseName }
-  | { readonly kind: 'adapter'; readonly adapter: AdapterId; readonly base: BaseName };
+export type Target = { readonly kind: 'base'; readonly base: BaseName } | AdapterTarget;
 
 export type RouterEvent =
   /** A request wants an answer. Its ticket ends exactly once: by `ended`, `cancelled`, or the effect `reject`. */
@@ -33,6 +39,8 @@ export type RouterEvent =
       readonly bases: readonly BaseName[];
       /** Distinct adapters that it can run at once (vLLM's max_loras). */
       readonly slots: number;
+      /** The largest rank that it loads; undefined: not known, so it is tried. */
+      readonly rankMax: number | undefined;
       readonly adapters: readonly AdapterId[];
     }
   /** An engine is gone, or came back as another process: it holds nothing any more. */
@@ -50,8 +58,7 @@ export type RouterEvent =
       readonly type: 'published';
       readonly model: ModelName;
       readonly checkpoint: CheckpointId;
-      readonly adapter: AdapterId;
-      readonly base: BaseName;
+      readonly target: AdapterTarget;
     }
   /** Its checkpoint was deleted or replaced: unload wherever it is, once its last request has ended. */
   | { readonly type: 'retired'; readonly adapter: AdapterId }

@@ -1,16 +1,14 @@
 // Who waits for what: one line per adapter, served in the order in which they formed; the place where loads, evictions and drains are asked for.
 // The bound: a line that has waited `drainAfterMs` gets a slot drained for it, and one more after each further `drainAfterMs`.
-import type { AdapterId, BaseName, CheckpointId, ModelName } from '../domain.ts';
+import type { AdapterId, CheckpointId, ModelName } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Effect } from './effects.ts';
-import type { Target } from './events.ts';
+import type { AdapterTarget } from './events.ts';
 import type { Policy } from './policy.ts';
 import type { RouterOptions } from './router.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Failure, Line, RouterState, Ticket } from './state.ts';
 import { drainsFor, failureOf, isLoadingAnywhere, isReady, isUnloading, serves, waitingSince } from './state.ts';
-
-type AdapterTarget = Extract<Target, { kind: 'adapter' }>;
 
 interface Parts {
   readonly state: RouterState;
@@ -49,8 +47,9 @@ export class Lines {
     this.#state.waiting++;
   }
 
-  #line({ adapter, base }: { adapter: AdapterId; base: BaseName }, now: number): Line {
-    const line = this.#state.lines.get(adapter) ?? { adapter, base, since: now, tickets: [], publish: undefined };
+  #line(target: AdapterTarget, now: number): Line {
+    const { adapter } = target;
+    const line = this.#state.lines.get(adapter) ?? { adapter, target, since: now, tickets: [], publish: undefined };
     this.#state.lines.set(adapter, line);
     return line;
   }
@@ -73,11 +72,8 @@ export class Lines {
     this.#slots.dismissRetired(line.adapter, now);
   }
 
-  publish(
-    wanted: { adapter: AdapterId; base: BaseName; model: ModelName; checkpoint: CheckpointId },
-    now: number,
-  ): void {
-    this.#line(wanted, now).publish = { model: wanted.model, checkpoint: wanted.checkpoint };
+  publish(target: AdapterTarget, publish: { model: ModelName; checkpoint: CheckpointId }, now: number): void {
+    this.#line(target, now).publish = publish;
   }
 
   /** A newer checkpoint of the model is coming: the older one need not become warm any more. */
@@ -111,7 +107,7 @@ export class Lines {
   #candidates(line: Line, may: (backend: BackendState) => boolean): BackendState[] {
     const candidates = [];
     for (const backend of this.#state.backends.values())
-      if (serves(backend, line.base) && may(backend)) candidates.push(backend);
+      if (serves(backend, line.target) && may(backend)) candidates.push(backend);
     return candidates;
   }
 
@@ -242,7 +238,7 @@ export class Lines {
         this.giveUpIfHopeless(line.adapter, now);
         continue;
       }
-      const message = `the last engine that serves the base "${line.base}" went down; GET /ready says why`;
+      const message = `the last engine that serves the base "${line.target.base}" went down; GET /ready says why`;
       for (const ticket of [...line.tickets])
         this.#rejectWaiting(line, ticket, { code: 'backend_unavailable', message });
       this.#closeIfEmpty(line, now);

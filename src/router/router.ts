@@ -99,13 +99,13 @@ export class Router {
   }
 
   /**
-   * 1. No backend with this base is up: refuse. 2. A base needs no slot: the least loaded backend. 3. Holders: one of them, in this same
+   * 1. No backend that could serve it is up: refuse. 2. A base needs no slot: the least loaded backend. 3. Holders: one of them, in this same
    * step. 4. Every backend has failed to load it lately: refuse with what it said. 5. The queue is full: refuse. 6. Wait in its line.
    */
   #arrived({ ticket: id, target }: Event<'arrived'>, now: number): void {
     const able = this.#able(target);
     const ticket: Ticket = { id, target, arrivedAt: now, attempts: 0, place: { kind: 'waiting' } };
-    if (able.length === 0) return this.#refuse(id, 'backend_unavailable', unavailable(target)); // 1
+    if (able.length === 0) return this.#refuseUnable(id, target); // 1
     this.state.tickets.set(id, ticket);
     if (target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able), now); // 2
     if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
@@ -120,7 +120,7 @@ export class Router {
 
   #able(target: Target): BackendState[] {
     const able = [];
-    for (const backend of this.state.backends.values()) if (serves(backend, target.base)) able.push(backend);
+    for (const backend of this.state.backends.values()) if (serves(backend, target)) able.push(backend);
     return able;
   }
 
@@ -129,8 +129,15 @@ export class Router {
     this.#effects.push(this.#slots.lease(ticket, backend, why, now));
   }
 
-  #refuse(ticket: TicketId, code: 'backend_unavailable', message: string): void {
-    this.#effects.push({ type: 'reject', ticket, code, message });
+  #refuseUnable(ticket: TicketId, target: Target): void {
+    const up = [...this.state.backends.values()].filter((backend) => backend.up && backend.bases.has(target.base));
+    if (target.kind === 'base' || up.length === 0) {
+      this.#effects.push({ type: 'reject', ticket, code: 'backend_unavailable', message: unavailable(target) });
+      return;
+    }
+    const limits = up.map(({ name, rankMax }) => `${name} takes ${rankMax}`).join(', ');
+    const message = `${target.adapter} has rank ${target.rank}, over the limit of every engine that is up (${limits})`;
+    this.#effects.push({ type: 'reject', ticket, code: 'checkpoint_not_servable', message });
   }
 
   #cancelled(id: TicketId, now: number): void {
@@ -187,9 +194,9 @@ export class Router {
     this.#lines.giveUpIfHopeless(adapter, now);
   }
 
-  #backendUp({ backend: name, bases, slots, adapters }: Event<'backendUp'>, now: number): void {
-    const backend = this.#slots.up(name, bases, slots);
-    this.state.failures.delete(name);
+  #backendUp({ adapters, ...up }: Event<'backendUp'>, now: number): void {
+    const backend = this.#slots.up(up);
+    this.state.failures.delete(backend.name);
     for (const adapter of adapters) this.#slots.adopt(backend, adapter, now);
     for (const adapter of adapters) this.#lines.flush(adapter, now);
     this.#slots.trim(backend, now);
@@ -200,13 +207,14 @@ export class Router {
     this.#lines.rejectStranded(now);
   }
 
-  #published({ model, checkpoint, adapter, base }: Event<'published'>, now: number): void {
+  #published({ model, checkpoint, target }: Event<'published'>, now: number): void {
+    const { adapter } = target;
     if (this.state.lines.get(adapter)?.publish?.checkpoint === checkpoint) return;
     this.#lines.supersede(model);
     this.state.retired.delete(adapter);
     const warm = [...this.state.backends.values()].some((backend) => backend.up && isReady(backend.held.get(adapter)));
     if (warm) this.#effects.push({ type: 'promote', model, checkpoint });
-    else this.#lines.publish({ adapter, base, model, checkpoint }, now);
+    else this.#lines.publish(target, { model, checkpoint }, now);
   }
 
   #wake(at: number | undefined): void {

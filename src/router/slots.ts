@@ -1,6 +1,6 @@
 // Slots and leases: how residency changes on each backend, `absent -> loading -> ready -> draining -> absent`.
 // Enforces the two laws of a slot: nothing is unloaded while a lease is open, and no load is asked for beyond the slots.
-import type { AdapterId, BackendName, BaseName, Why } from '../domain.ts';
+import type { AdapterId, BackendName, Why } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent } from './events.ts';
 import type { BackendState, Failure, Held, RouterState, Ticket } from './state.ts';
@@ -133,21 +133,18 @@ export class Slots {
     }
   }
 
-  up(name: BackendName, bases: readonly BaseName[], slots: number): BackendState {
+  up({
+    backend: name,
+    bases,
+    slots,
+    rankMax,
+  }: Omit<Extract<RouterEvent, { type: 'backendUp' }>, 'type' | 'adapters'>): BackendState {
     const known = this.#state.backends.get(name);
-    const backend = known ?? {
-      name,
-      up: true,
-      bases: new Set(bases),
-      slots,
-      held: new Map(),
-      inFlight: 0,
-      vacated: [],
-      changedAt: 0,
-    };
+    const backend = known ?? emptyBackend(name);
     backend.up = true;
     backend.bases = new Set(bases);
     backend.slots = slots;
+    backend.rankMax = rankMax;
     this.#state.backends.set(name, backend);
     return backend;
   }
@@ -221,3 +218,15 @@ export class Slots {
     this.#state.failures.set(name, failures);
   }
 }
+
+const emptyBackend = (name: BackendName): BackendState => ({
+  name,
+  up: false,
+  bases: new Set(),
+  slots: 0,
+  rankMax: undefined,
+  held: new Map(),
+  inFlight: 0,
+  vacated: [],
+  changedAt: 0,
+});

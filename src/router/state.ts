@@ -1,6 +1,6 @@
 // What the router knows: backends, what each holds, who waits, who runs. Plain records with one owner (router.ts); queries only, no decisions.
 import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, TicketId, Why } from '../domain.ts';
-import type { Target } from './events.ts';
+import type { AdapterTarget, Target } from './events.ts';
 
 /** Residency of one adapter on one backend; no record means `absent`. */
 export type Residency =
@@ -28,6 +28,7 @@ export interface BackendState {
   up: boolean;
   bases: ReadonlySet<BaseName>;
   slots: number;
+  rankMax: number | undefined;
   readonly held: Map<AdapterId, Held>;
   /** Requests running there, with and without an adapter. */
   inFlight: number;
@@ -51,7 +52,7 @@ export interface Ticket {
 /** All that wait for one adapter, in order of arrival. Lines are served in the order in which they formed. */
 export interface Line {
   readonly adapter: AdapterId;
-  readonly base: BaseName;
+  readonly target: AdapterTarget;
   readonly since: number;
   readonly tickets: Ticket[];
   /** The model whose newest checkpoint this is, when it waits to become warm. */
@@ -89,7 +90,12 @@ export function emptyState(): RouterState {
   };
 }
 
-export const serves = (backend: BackendState, base: BaseName): boolean => backend.up && backend.bases.has(base);
+/** It could serve this, given a slot. */
+export const serves = (backend: BackendState, target: Target): boolean =>
+  backend.up && backend.bases.has(target.base) && (target.kind === 'base' || fits(backend, target));
+
+export const fits = (backend: BackendState, { rank }: AdapterTarget): boolean =>
+  backend.rankMax === undefined || rank <= backend.rankMax;
 
 export const isReady = (held: Held | undefined): held is Held => held?.residency.state === 'ready';
 

@@ -95,6 +95,28 @@ describe('a request whose adapter is absent', () => {
   );
 });
 
+describe("an adapter whose rank is over an engine's limit", () => {
+  promise(
+    'is loaded only where it fits, and waits for that engine though another one has room',
+    `>> up gpu-0 rankMax=16
+     >> up gpu-1 rankMax=64 slots=1
+     >> arrived 1 m@1 rank=32
+     << load gpu-1 m@1 room
+     >> loaded gpu-1 m@1
+     << dispatch 1 gpu-1 room
+     >> arrived 2 m@2 rank=32
+     >> arrived 3 m@3 rank=8
+     << load gpu-0 m@3 room`,
+  );
+
+  promise(
+    'is refused at once where it fits nowhere, as a fault of its own',
+    `>> up gpu-0 rankMax=16
+     >> arrived 1 m@1 rank=32
+     << reject 1 checkpoint_not_servable`,
+  );
+});
+
 describe('no adapter starves', () => {
   promise(
     'who has waited its bound gets a slot drained: requests that came later queue behind, running ones end in peace',

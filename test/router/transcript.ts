@@ -50,6 +50,7 @@ function parse(text: string): RouterEvent {
   const bases = (options.get('bases') ?? 'base').split(',');
   const adapters = (options.get('holds') ?? '').split(',').filter((id) => id !== '');
   const slots = Number(options.get('slots') ?? 2);
+  const rankMax = options.has('rankMax') ? Number(options.get('rankMax')) : undefined;
   const event = ((): unknown => {
     switch (type) {
       case 'arrived':
@@ -57,7 +58,7 @@ function parse(text: string): RouterEvent {
           type,
           ticket: Number(first),
           target: second.includes('@')
-            ? { kind: 'adapter', adapter: second, base: third || 'base' }
+            ? { kind: 'adapter', adapter: second, base: 'base', rank: Number(options.get('rank') ?? 8) }
             : { kind: 'base', base: second },
         };
       case 'cancelled':
@@ -71,13 +72,18 @@ function parse(text: string): RouterEvent {
       case 'loadFailed':
         return { type, backend: first, adapter: second, fault: third, message: rest.join(' ') };
       case 'up':
-        return { type: 'backendUp', backend: first, bases, slots, adapters };
+        return { type: 'backendUp', backend: first, bases, slots, rankMax, adapters };
       case 'down':
         return { type: 'backendDown', backend: first };
       case 'observed':
         return { type, backend: first, askedAt: Number(options.get('askedAt')), slots, adapters };
       case 'published':
-        return { type, model: first.split('@')[0], checkpoint: `id-${first}`, adapter: first, base: 'base' };
+        return {
+          type,
+          model: first.split('@')[0],
+          checkpoint: `id-${first}`,
+          target: { kind: 'adapter', adapter: first, base: 'base', rank: 8 },
+        };
       case 'retired':
       case 'pinned':
       case 'unpinned':

@@ -128,7 +128,7 @@ export class World {
     this.#waiting.set(ticket, this.#now);
     const target = this.#random.chance(0.1)
       ? ({ kind: 'base', base } as const)
-      : ({ kind: 'adapter', adapter: this.#adapter(), base } as const);
+      : ({ kind: 'adapter', adapter: this.#adapter(), base, rank: 8 } as const);
     if (this.#options.faults > 0 && this.#random.chance(0.1)) {
       this.#later(this.#random.next() * this.#options.serviceMs, () => this.#cancel(ticket));
     }
@@ -164,8 +164,7 @@ export class World {
           type: 'published',
           model: as<ModelName>('m'),
           checkpoint: as<CheckpointId>(`id-${adapter}`),
-          adapter,
-          base,
+          target: { kind: 'adapter', adapter, base, rank: 8 },
         });
       case 4:
         return this.#feed({ type: 'retired', adapter });
@@ -192,6 +191,7 @@ export class World {
       backend: name,
       bases: [base],
       slots: this.#options.slots,
+      rankMax: undefined,
       adapters: [...engine.registered],
     });
   }
