@@ -222,7 +222,10 @@ export const configSchema = section('Configuration of stepgate.', {
       }),
   }).prefault({}),
   discovery: section('How watched directories are read.', {
-    rescanMs: ms(5_000, 'A full look at each directory, whatever the file system has announced.'),
+    rescanMs: ms(
+      5_000,
+      'How often each directory is listed, and some of its known steps looked at again, whatever the file system has announced.',
+    ),
     settleMs: ms(2_000, 'How long files must have stayed the same where the layout has no completion marker.'),
   }).prefault({}),
   limits: section('What a request may cost.', {

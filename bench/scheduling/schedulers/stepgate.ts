@@ -1,0 +1,12 @@
+// The object that serves: the gateway's own router, with the gateway's default scheduling. Queue and wait limits are lifted, so that what is
+// measured is scheduling, not refusal.
+import { Router } from '../../../src/router/router.ts';
+import type { Contender } from '../types.ts';
+
+export const stepgate: Contender = {
+  name: 'stepgate',
+  source: 'src/router/router.ts',
+  residency: 'api',
+  create: () =>
+    new Router({ drainAfterMs: 10_000, waitMsMax: 3_600_000, queueMax: 10_000_000, failureMemoryMs: 30_000 }),
+};
