@@ -120,6 +120,8 @@ export type Why =
   | 'drain'
   /** It was loaded again because the engine had forgotten it. */
   | 'reload'
+  /** Loaded on one more backend, because those that hold it are far busier. */
+  | 'replica'
   /** Loaded ahead of requests, because it is the newest checkpoint. */
   | 'publish'
   /** Unloaded because its checkpoint was deleted or replaced. */

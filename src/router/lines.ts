@@ -24,6 +24,8 @@ export class Lines {
   readonly #policy: Policy;
   readonly #options: RouterOptions;
   readonly #emit: (effect: Effect) => void;
+  /** A line has waited its bound and nothing could be drained for it: it tries again whenever something changes. */
+  #isOverdue = false;
 
   constructor({ state, slots, policy, options, emit }: Parts) {
     this.#state = state;
@@ -43,8 +45,10 @@ export class Lines {
 
   /** For a request that was dispatched once already: it has waited longest. */
   joinFront(ticket: Ticket, target: AdapterTarget, now: number): void {
-    this.#line(target, now).tickets.unshift(ticket);
+    const line = this.#line(target, now);
+    line.tickets.unshift(ticket);
     this.#state.waiting++;
+    this.#serveLine(line, now);
   }
 
   #line(target: AdapterTarget, now: number): Line {
@@ -73,7 +77,9 @@ export class Lines {
   }
 
   publish(target: AdapterTarget, publish: { model: ModelName; checkpoint: CheckpointId }, now: number): void {
-    this.#line(target, now).publish = publish;
+    const line = this.#line(target, now);
+    line.publish = publish;
+    this.#serveLine(line, now);
   }
 
   /** A newer checkpoint of the model is coming: the older one need not become warm any more. */
@@ -111,9 +117,18 @@ export class Lines {
     return candidates;
   }
 
-  /** Gives each line, in order, the slot it can have now. */
+  /** Gives each line, in order, the slot it can have now; ends with the last slot there is. */
   serve(now: number): void {
-    for (const line of [...this.#state.lines.values()]) this.#serveLine(line, now);
+    const isOverdue = this.#isOverdue;
+    this.#isOverdue = false;
+    for (const line of this.#state.lines.values()) {
+      if (!isOverdue && this.#policy.home(this.#state, this.#up()) === undefined) return;
+      this.#serveLine(line, now);
+    }
+  }
+
+  #up(): BackendState[] {
+    return [...this.#state.backends.values()].filter(({ up }) => up);
   }
 
   #serveLine(line: Line, now: number): void {
@@ -131,17 +146,20 @@ export class Lines {
     );
     const home = this.#policy.home(this.#state, candidates);
     if (home !== undefined && home.victim === undefined) {
-      this.#slots.load(home.backend, adapter, { ahead: line.tickets.length === 0, now });
+      this.#slots.load(home.backend, adapter, { ...(line.tickets.length === 0 && { cause: 'publish' }), now });
       return this.undrain(adapter, now); // 1
     }
     const promised = drainsFor(this.#state, adapter);
-    if (promised.some(({ held }) => isUnloading(held))) return; // 2
+    for (const { held } of promised) if (isUnloading(held)) return; // 2
     if (home?.victim !== undefined) {
       return this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now }); // 3
     }
-    if (now < this.#drainDueAt(line, promised.length)) return;
+    if (now < this.#drainDueAt(line, promised.size)) return;
     const drained = this.#policy.drain(this.#state, candidates);
-    if (drained?.victim === undefined) return;
+    if (drained?.victim === undefined) {
+      this.#isOverdue = true;
+      return;
+    }
     this.#slots.drain(drained.backend, drained.victim, { why: 'drain', heir: adapter, now }); // 4
   }
 
@@ -151,25 +169,32 @@ export class Lines {
 
   /** Slots that were being emptied for this adapter and need not be any more serve again. */
   undrain(adapter: AdapterId, now: number): void {
-    for (const { held } of drainsFor(this.#state, adapter)) {
-      if (isUnloading(held)) continue;
-      held.residency = { state: 'ready', since: now, why: 'resident' };
-      this.flush(held.adapter, now);
-    }
+    for (const { backend, held } of [...drainsFor(this.#state, adapter)]) this.#slots.undrain(backend, held, now);
   }
 
   /** When something changes by the passing of time alone: a drain falls due, a wait ends, a failed load may be tried again. */
   nextDeadline(now: number): number | undefined {
     let next: number | undefined;
-    const consider = (at: number) => {
-      if (at > now && (next === undefined || at < next)) next = at;
-    };
-    for (const line of this.#state.lines.values()) {
-      consider(this.#drainDueAt(line, drainsFor(this.#state, line.adapter).length));
-      if (line.tickets[0] !== undefined) consider(line.tickets[0].arrivedAt + this.#options.waitMsMax);
-      for (const failures of this.#state.failures.values()) consider(failures.get(line.adapter)?.until ?? now);
-    }
+    for (const line of this.#state.lines.values()) next = earlier(next, this.deadlineOf(line, now));
     return next;
+  }
+
+  deadlineOf(line: Line, now: number): number | undefined {
+    let next: number | undefined;
+    const consider = (at: number) => {
+      if (at > now) next = earlier(next, at);
+    };
+    consider(this.#drainDueAt(line, drainsFor(this.#state, line.adapter).size));
+    if (line.tickets[0] !== undefined) consider(line.tickets[0].arrivedAt + this.#options.waitMsMax);
+    for (const failures of this.#state.failures.values()) consider(failures.get(line.adapter)?.until ?? now);
+    return next;
+  }
+
+  /** Drains a slot for each line that has waited its bound. */
+  serveOverdue(now: number): void {
+    for (const line of this.#state.lines.values()) {
+      if (now >= this.#drainDueAt(line, drainsFor(this.#state, line.adapter).size)) this.#serveLine(line, now);
+    }
   }
 
   /** Ends the wait of those who have waited their bound, and forgets failures that have served their time. */
@@ -245,3 +270,6 @@ export class Lines {
     }
   }
 }
+
+const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);

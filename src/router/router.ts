@@ -8,7 +8,7 @@ import { Lines } from './lines.ts';
 import type { Policy } from './policy.ts';
 import { leastLoadedLru } from './policy.ts';
 import { Slots } from './slots.ts';
-import type { BackendState, Held, RouterState, Ticket } from './state.ts';
+import type { BackendState, RouterState, Ticket } from './state.ts';
 import { emptyState, failureOf, isReady, serves } from './state.ts';
 
 export interface RouterOptions {
@@ -49,11 +49,40 @@ export class Router {
   step(event: RouterEvent, now: number): Effect[] {
     this.#effects = [];
     this.#apply(event, now);
-    if (this.state.lines.size > 0) {
-      if (event.type !== 'arrived') this.#lines.serve(now);
-      this.#wake(this.#lines.nextDeadline(now));
-    }
+    this.#settle(now);
+    if (this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now));
     return this.#effects;
+  }
+
+  /** Until nothing follows from it any more: who waits for an adapter that is ready runs, and slots that came free are given away. */
+  #settle(now: number): void {
+    const { readied } = this.state;
+    while (readied.length > 0 || this.state.stirred) {
+      for (let adapter = readied.shift(); adapter !== undefined; adapter = readied.shift()) {
+        this.#lines.flush(adapter, now);
+        this.#slots.dismissRetired(adapter, now);
+      }
+      if (!this.state.stirred) continue;
+      this.state.stirred = false;
+      this.#lines.serve(now);
+    }
+  }
+
+  /**
+   * An earlier alarm than needed costs one look; a later one would break a promise. So all lines are looked at only when the alarm rang, a
+   * load failed or a request came back, and otherwise the one line that may have formed.
+   */
+  #deadlineAfter(event: RouterEvent, now: number): number | undefined {
+    const returned = event.type === 'ended' && event.outcome !== 'done';
+    if (this.#wakeAt === undefined || returned || event.type === 'loadFailed') return this.#lines.nextDeadline(now);
+    const adapter =
+      event.type === 'arrived' && event.target.kind === 'adapter'
+        ? event.target.adapter
+        : event.type === 'published'
+          ? event.target.adapter
+          : undefined;
+    const line = adapter === undefined ? undefined : this.state.lines.get(adapter);
+    return line === undefined ? undefined : this.#lines.deadlineOf(line, now);
   }
 
   #apply(event: RouterEvent, now: number): void {
@@ -65,7 +94,7 @@ export class Router {
       case 'ended':
         return this.#ended(event, now);
       case 'loaded':
-        return this.#loaded(event, now);
+        return this.#slots.loaded(event.backend, event.adapter, now);
       case 'loadFailed':
         return this.#loadFailed(event, now);
       case 'unloaded':
@@ -89,10 +118,14 @@ export class Router {
         return;
       case 'unpinned':
         this.state.pinned.delete(event.adapter);
+        this.state.stirred = true;
         return;
       case 'tick':
         this.#wakeAt = undefined;
-        return this.#lines.expire(now);
+        this.#lines.expire(now);
+        this.#lines.serveOverdue(now);
+        this.state.stirred = true; // a failed load may be tried again
+        return;
       default:
         return assertNever(event);
     }
@@ -174,17 +207,6 @@ export class Router {
     this.#lines.joinFront(ticket, ticket.target, now);
   }
 
-  #loaded({ backend, adapter }: Event<'loaded'>, now: number): void {
-    const held = this.#slots.loaded(backend, adapter, now);
-    if (held !== undefined) this.#welcome(held, now);
-  }
-
-  /** An adapter became ready somewhere: those who waited for it run, and `latest` may move. */
-  #welcome(held: Held, now: number): void {
-    this.#lines.flush(held.adapter, now);
-    this.#slots.dismissRetired(held.adapter, now);
-  }
-
   #loadFailed({ backend, adapter, fault, message }: Event<'loadFailed'>, now: number): void {
     const held = this.state.backends.get(backend)?.held.get(adapter);
     if (held?.residency.state !== 'loading') return;
@@ -198,7 +220,6 @@ export class Router {
     const backend = this.#slots.up(up);
     this.state.failures.delete(backend.name);
     for (const adapter of adapters) this.#slots.adopt(backend, adapter, now);
-    for (const adapter of adapters) this.#lines.flush(adapter, now);
     this.#slots.trim(backend, now);
   }
 
@@ -218,7 +239,7 @@ export class Router {
   }
 
   #wake(at: number | undefined): void {
-    if (at === undefined || at === this.#wakeAt) return;
+    if (at === undefined || at >= (this.#wakeAt ?? Number.POSITIVE_INFINITY)) return;
     this.#wakeAt = at;
     this.#effects.push({ type: 'wakeAt', at });
   }

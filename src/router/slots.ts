@@ -3,7 +3,7 @@
 import type { AdapterId, BackendName, Why } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent } from './events.ts';
-import type { BackendState, Failure, Held, RouterState, Ticket } from './state.ts';
+import type { BackendState, Failure, Held, Residency, RouterState, Ticket } from './state.ts';
 import { isIdle, isReady, isUnloading } from './state.ts';
 
 export class Slots {
@@ -13,6 +13,37 @@ export class Slots {
   constructor(state: RouterState, emit: (effect: Effect) => void) {
     this.#state = state;
     this.#emit = emit;
+  }
+
+  /** The one place where residency changes (undefined: absent): keeps the indices true, and notes what others may now do. */
+  #become(backend: BackendState, held: Held, next: Residency | undefined, now: number): void {
+    const isThere = backend.held.get(held.adapter) === held;
+    if (isThere) this.#index(backend, held, -1);
+    if (next === undefined) backend.held.delete(held.adapter);
+    else {
+      held.residency = next;
+      backend.held.set(held.adapter, held);
+      this.#index(backend, held, 1);
+    }
+    backend.changedAt = now;
+    if (next?.state === 'ready') this.#state.readied.push(held.adapter);
+    if (next === undefined || next.state === 'ready') this.#state.stirred = true;
+  }
+
+  #index(backend: BackendState, held: Held, by: 1 | -1): void {
+    const { loading, drains } = this.#state;
+    const { adapter, residency } = held;
+    if (residency.state === 'loading') {
+      const count = (loading.get(adapter) ?? 0) + by;
+      if (count > 0) loading.set(adapter, count);
+      else loading.delete(adapter);
+    }
+    if (residency.state !== 'draining' || residency.heir === undefined) return;
+    const promised = drains.get(residency.heir) ?? new Set();
+    if (by === 1) promised.add({ backend, held });
+    else for (const drain of promised) if (drain.held === held) promised.delete(drain);
+    if (promised.size > 0) drains.set(residency.heir, promised);
+    else drains.delete(residency.heir);
   }
 
   /** Opens a lease: the ticket runs there from now on. */
@@ -39,21 +70,21 @@ export class Slots {
     held.leases--;
     held.lastUsedAt = now;
     if (backend === undefined || backend.held.get(held.adapter) !== held || held.leases > 0) return;
+    this.#state.stirred = true;
     if (held.residency.state === 'draining') this.#unload(backend, held, now);
     else this.dismissRetired(held.adapter, now);
   }
 
-  /** Takes a free slot. `ahead`: no request waits, the newest checkpoint is loaded before anyone asks for it. */
-  load(backend: BackendState, adapter: AdapterId, { ahead, now }: { ahead: boolean; now: number }): void {
+  /** Takes a free slot. `cause`: when it is not a request that waits which needs it. */
+  load(
+    backend: BackendState,
+    adapter: AdapterId,
+    { cause, now }: { cause?: 'publish' | 'replica'; now: number },
+  ): void {
     const vacated = backend.vacated.pop() ?? 'room';
-    const why = ahead ? 'publish' : vacated;
-    backend.held.set(adapter, {
-      adapter,
-      residency: { state: 'loading', since: now, why },
-      leases: 0,
-      lastUsedAt: now,
-    });
-    backend.changedAt = now;
+    const why = cause ?? vacated;
+    const residency = { state: 'loading', since: now, why } as const;
+    this.#become(backend, { adapter, residency, leases: 0, lastUsedAt: now }, residency, now);
     this.#emit({ type: 'load', backend: backend.name, adapter, why });
   }
 
@@ -61,19 +92,16 @@ export class Slots {
   reload(name: BackendName, held: Held, now: number): void {
     const backend = this.#state.backends.get(name);
     if (backend?.up !== true || backend.held.get(held.adapter) !== held || !isReady(held)) return;
-    held.residency = { state: 'loading', since: now, why: 'reload' };
-    backend.changedAt = now;
+    this.#become(backend, held, { state: 'loading', since: now, why: 'reload' }, now);
     this.#emit({ type: 'load', backend: name, adapter: held.adapter, why: 'reload' });
   }
 
-  loaded(name: BackendName, adapter: AdapterId, now: number): Held | undefined {
+  loaded(name: BackendName, adapter: AdapterId, now: number): void {
     const backend = this.#state.backends.get(name);
     const held = backend?.held.get(adapter);
-    if (backend === undefined || held?.residency.state !== 'loading') return undefined;
-    held.residency = { state: 'ready', since: now, why: held.residency.why };
+    if (backend === undefined || held?.residency.state !== 'loading') return;
     held.lastUsedAt = now;
-    backend.changedAt = now;
-    return held;
+    this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
   }
 
   /** No new requests on it; unloaded at once when nobody runs on it, else with its last lease. */
@@ -82,14 +110,19 @@ export class Slots {
     held: Held,
     { why, heir, now }: { why: Why; heir: AdapterId | undefined; now: number },
   ): void {
-    held.residency = { state: 'draining', since: now, why, unloading: false, heir };
+    this.#become(backend, held, { state: 'draining', since: now, why, unloading: false, heir }, now);
     if (held.leases === 0) this.#unload(backend, held, now);
+  }
+
+  /** Its slot is not needed after all: it serves again. */
+  undrain(backend: BackendState, held: Held, now: number): void {
+    if (held.residency.state !== 'draining' || isUnloading(held)) return;
+    this.#become(backend, held, { state: 'ready', since: now, why: 'resident' }, now);
   }
 
   #unload(backend: BackendState, held: Held, now: number): void {
     if (held.residency.state !== 'draining' || isUnloading(held)) return;
-    held.residency = { ...held.residency, unloading: true };
-    backend.changedAt = now;
+    this.#become(backend, held, { ...held.residency, unloading: true }, now);
     this.#emit({ type: 'unload', backend: backend.name, adapter: held.adapter, why: held.residency.why });
   }
 
@@ -105,17 +138,16 @@ export class Slots {
     const backend = this.#state.backends.get(name);
     const held = backend?.held.get(adapter);
     if (backend === undefined || held?.residency.state !== 'draining' || !held.residency.unloading) return;
-    held.residency = { state: 'ready', since: now, why: held.residency.why };
     held.lastUsedAt = now;
-    backend.changedAt = now;
+    this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
   }
 
   /** The slot is free. */
   drop(name: BackendName, adapter: AdapterId, now: number): void {
     const backend = this.#state.backends.get(name);
-    if (backend === undefined) return;
-    backend.held.delete(adapter);
-    backend.changedAt = now;
+    const held = backend?.held.get(adapter);
+    if (backend === undefined || held === undefined) return;
+    this.#become(backend, held, undefined, now);
     if (
       this.#state.retired.has(adapter) &&
       ![...this.#state.backends.values()].some((other) => other.held.has(adapter))
@@ -146,6 +178,7 @@ export class Slots {
     backend.slots = slots;
     backend.rankMax = rankMax;
     this.#state.backends.set(name, backend);
+    this.#state.stirred = true;
     return backend;
   }
 
@@ -154,7 +187,7 @@ export class Slots {
     const backend = this.#state.backends.get(name);
     if (backend === undefined) return;
     backend.up = false;
-    backend.held.clear();
+    for (const held of [...backend.held.values()]) this.#become(backend, held, undefined, now);
     backend.vacated.length = 0;
     backend.changedAt = now;
   }
@@ -180,14 +213,14 @@ export class Slots {
       place.held = held;
       held.leases++;
     }
-    backend.held.set(adapter, held);
-    backend.changedAt = now;
+    this.#become(backend, held, held.residency, now);
   }
 
   /** True residency. An answer to a question from before our last change says nothing about now, and is dropped. */
   observe({ backend: name, askedAt, slots, adapters }: Extract<RouterEvent, { type: 'observed' }>, now: number): void {
     const backend = this.#state.backends.get(name);
     if (backend?.up !== true) return;
+    if (slots !== backend.slots) this.#state.stirred = true;
     backend.slots = slots;
     if (askedAt > backend.changedAt) {
       const listed = new Set(adapters);

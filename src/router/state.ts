@@ -76,6 +76,19 @@ export interface RouterState {
   readonly retired: Set<AdapterId>;
   /** Tickets in all lines. */
   waiting: number;
+  /** Index: adapters whose load is under way -> on how many backends. */
+  readonly loading: Map<AdapterId, number>;
+  /** Index: heir -> the slots that are being emptied for it. */
+  readonly drains: Map<AdapterId, Set<Drain>>;
+  /** Adapters that became ready in this step: their lines run. */
+  readonly readied: AdapterId[];
+  /** A slot may have come free in this step: lines that wait for one are looked at. */
+  stirred: boolean;
+}
+
+export interface Drain {
+  readonly backend: BackendState;
+  readonly held: Held;
 }
 
 export function emptyState(): RouterState {
@@ -87,6 +100,10 @@ export function emptyState(): RouterState {
     pinned: new Set(),
     retired: new Set(),
     waiting: 0,
+    loading: new Map(),
+    drains: new Map(),
+    readied: [],
+    stirred: false,
   };
 }
 
@@ -109,23 +126,13 @@ export const isIdle = (state: RouterState, held: Held): boolean =>
 /** The oldest ticket's arrival, or when the line formed if only a publication waits. */
 export const waitingSince = (line: Line): number => line.tickets[0]?.arrivedAt ?? line.since;
 
-/** The slots that are being emptied for this adapter. */
-export function drainsFor(state: RouterState, adapter: AdapterId): { backend: BackendState; held: Held }[] {
-  const drains = [];
-  for (const backend of state.backends.values()) {
-    for (const held of backend.held.values()) {
-      if (held.residency.state === 'draining' && held.residency.heir === adapter) drains.push({ backend, held });
-    }
-  }
-  return drains;
-}
+const NO_DRAINS: ReadonlySet<Drain> = new Set();
 
-export function isLoadingAnywhere(state: RouterState, adapter: AdapterId): boolean {
-  for (const backend of state.backends.values()) {
-    if (backend.up && backend.held.get(adapter)?.residency.state === 'loading') return true;
-  }
-  return false;
-}
+/** The slots that are being emptied for this adapter. */
+export const drainsFor = (state: RouterState, adapter: AdapterId): ReadonlySet<Drain> =>
+  state.drains.get(adapter) ?? NO_DRAINS;
+
+export const isLoadingAnywhere = (state: RouterState, adapter: AdapterId): boolean => state.loading.has(adapter);
 
 /** The failure that keeps this adapter off this backend now. */
 export function failureOf(
