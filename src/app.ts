@@ -6,6 +6,7 @@ import { performance } from 'node:perf_hooks';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
+import { CLASSES, type RequestClass } from './domain.ts';
 import { StepgateError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
 import { addModelRoutes } from './model-routes.ts';
@@ -50,6 +51,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
     checkContentType(incoming);
     const body = await readBody(incoming, gateway.config.limits.bodyBytesMax);
     const { field, stream } = modelField(scanBody(body), route);
+    const kind = classOf(incoming, stream);
     const name = field.kind === 'string' ? field.value : undefined;
     const { engineName, ...target } = resolve(gateway, name);
     gateway.submit({
@@ -59,6 +61,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       requestId,
       name: name ?? target.base,
       ...target,
+      class: kind,
       stream,
       body: spliceModel(body, field, engineName).pieces,
       arrivedAt,
@@ -79,6 +82,16 @@ const SANE_ID = /^[\w.:-]{1,128}$/;
 function requestIdOf({ headers }: IncomingMessage): string {
   const given = headers['x-request-id'];
   return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
+}
+
+/** A caller that says nothing of itself: whoever wants a stream is waiting for it. Only who says so is an evaluation, which may wait longest. */
+function classOf({ headers }: IncomingMessage, stream: boolean): RequestClass {
+  const said = headers['x-stepgate-class'];
+  if (said === undefined) return stream ? 'interactive' : 'rollout';
+  const kind = CLASSES.find((known) => known === said);
+  if (kind !== undefined) return kind;
+  const message = `the header x-stepgate-class is "${said}"; it is one of ${CLASSES.join(', ')}`;
+  throw new StepgateError('invalid_request', message, { param: 'x-stepgate-class' });
 }
 
 function checkContentType({ headers }: IncomingMessage): void {

@@ -245,7 +245,19 @@ export const configSchema = section('Configuration of stepgate.', {
     wholeMs: ms(600_000, 'For a whole answer.'),
   }).prefault({}),
   scheduling: section('How adapters share the slots.', {
-    drainAfterMs: ms(10_000, 'A request that has waited this long gets a slot drained for it.'),
+    drainAfterMs: section(
+      'A request that has waited this long gets a slot drained for it, before all others; by its class.',
+      {
+        interactive: ms(2_000, 'Somebody waits for the answer.'),
+        rollout: ms(10_000, 'A training loop does.'),
+        eval: ms(60_000, 'An evaluation does.'),
+      },
+    ).prefault({}),
+    replicateAbove: count(
+      64,
+      100_000,
+      'An adapter is loaded on one more engine when the least busy that holds it runs this many requests more than that one.',
+    ),
     failureMemoryMs: ms(30_000, 'How long an adapter that an engine refused is not tried again.'),
     commentEveryMs: ms(5_000, 'How often a waiting streaming client is sent a comment, to keep its connection awake.'),
   }).prefault({}),

@@ -13,6 +13,7 @@ import {
   type LatestPolicy,
   type LayoutName,
   type ModelName,
+  type RequestClass,
 } from './domain.ts';
 
 export { ConfigError } from './config-problems.ts';
@@ -70,7 +71,8 @@ export interface Config {
     readonly wholeMs: number;
   };
   readonly scheduling: {
-    readonly drainAfterMs: number;
+    readonly drainAfterMs: Readonly<Record<RequestClass, number>>;
+    readonly replicateAbove: number;
     readonly failureMemoryMs: number;
     readonly commentEveryMs: number;
   };

@@ -106,6 +106,10 @@ export interface KeepRule {
 /** How a trainer lays out its directory; `auto`: told from what is in it. */
 export type LayoutName = 'auto' | 'hf' | 'art' | 'prime-rl' | 'verl' | 'skyrl' | 'openrlhf' | 'torchtune' | 'adapter';
 
+/** What a request is part of, the most urgent first: a person or agent waits for it, a training loop does, an evaluation does. */
+export const CLASSES = ['interactive', 'rollout', 'eval'] as const;
+export type RequestClass = (typeof CLASSES)[number];
+
 /** Why a placement was decided; the shell counts it and tells the caller in `x-stepgate-why`. */
 export type Why =
   /** The request is for a base: no adapter needed. */
@@ -114,7 +118,7 @@ export type Why =
   | 'resident'
   /** It was loaded into a free slot. */
   | 'room'
-  /** It was loaded in place of the least recently used idle adapter. */
+  /** It was loaded in place of the idle adapter that was least asked for lately. */
   | 'evict'
   /** It was loaded in place of one that was drained, because a request had waited its bound. */
   | 'drain'

@@ -45,8 +45,8 @@ export class Gateway {
     this.journal = journal;
     this.#log = log;
     const { queueMax, waitMsMax } = config.limits;
-    const { drainAfterMs, failureMemoryMs } = config.scheduling;
-    this.router = new Router({ queueMax, waitMsMax, drainAfterMs, failureMemoryMs });
+    const { drainAfterMs, failureMemoryMs, replicateAbove } = config.scheduling;
+    this.router = new Router({ queueMax, waitMsMax, drainAfterMs, failureMemoryMs, replicateAbove });
     this.metrics = new Metrics(() => levelsOf(this));
     const feed = (event: RouterEvent) => this.#feed(event);
     this.fleet = new Fleet({
@@ -86,7 +86,7 @@ export class Gateway {
       adapter === undefined
         ? { kind: 'base', base }
         : { kind: 'adapter', adapter: adapter.id, base, rank: adapter.rank };
-    this.#feed({ type: 'arrived', ticket, target });
+    this.#feed({ type: 'arrived', ticket, target, class: asked.class });
     if (exchange.placed === undefined) exchange.hold();
   }
 

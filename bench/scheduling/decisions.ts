@@ -54,7 +54,7 @@ class Busy {
 
   #arrive(adapter: number): void {
     const target = { kind: 'adapter', adapter: as<AdapterId>(`m@${adapter}`), base: BASE, rank: 32 } as const;
-    this.#step({ type: 'arrived', ticket: as<TicketId>(++this.#tickets), target });
+    this.#step({ type: 'arrived', class: 'rollout', ticket: as<TicketId>(++this.#tickets), target });
   }
 
   /** One request ends, another arrives for what is held: two decisions. */

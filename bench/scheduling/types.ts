@@ -1,11 +1,11 @@
 // The nouns of the bench: what is asked for, what competes, what a run yields. No behaviour.
 // A contender sees what the gateway's router sees, the same events and effects; nothing here may hand it the future.
+import type { RequestClass } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
 import type { RouterEvent } from '../../src/router/events.ts';
 import type { Costs, LoadCost } from './costs.ts';
 
-export const CLASSES = ['interactive', 'rollout', 'eval'] as const;
-export type RequestClass = (typeof CLASSES)[number];
+export { CLASSES, type RequestClass } from '../../src/domain.ts';
 
 export interface Request {
   /** Virtual time of arrival, ms. */
@@ -44,8 +44,7 @@ export interface Workload {
 }
 
 /** `arrived` as the bench says it: what a better policy may want to know is there already, though today's router does not read it. */
-export type Arrival = Extract<RouterEvent, { type: 'arrived' }> &
-  Pick<Request, 'class' | 'tenant' | 'session' | 'promptTokens'>;
+export type Arrival = Extract<RouterEvent, { type: 'arrived' }> & Pick<Request, 'tenant' | 'session' | 'promptTokens'>;
 
 export interface Scheduler {
   step(event: RouterEvent, now: number): readonly Effect[];

@@ -31,6 +31,8 @@ const REQUEST_DROPPED = new Set([
   'forwarded',
   'x-real-ip',
   'x-request-id',
+  // Meant for the gateway.
+  'x-stepgate-class',
 ]);
 
 const RESPONSE_DROPPED = new Set([...HOP_BY_HOP, 'content-length']);

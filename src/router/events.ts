@@ -1,5 +1,5 @@
 // The router's one entrance: everything that can happen, as data. Times are monotonic milliseconds and come as `now` beside the event.
-import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, TicketId } from '../domain.ts';
+import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, RequestClass, TicketId } from '../domain.ts';
 
 /** An adapter as engines must be able to take it: on this base, and with this rank. */
 export interface AdapterTarget {
@@ -14,7 +14,7 @@ export type Target = { readonly kind: 'base'; readonly base: BaseName } | Adapte
 
 export type RouterEvent =
   /** A request wants an answer. Its ticket ends exactly once: by `ended`, `cancelled`, or the effect `reject`. */
-  | { readonly type: 'arrived'; readonly ticket: TicketId; readonly target: Target }
+  | { readonly type: 'arrived'; readonly ticket: TicketId; readonly target: Target; readonly class: RequestClass }
   /** Its caller left, waiting or running. */
   | { readonly type: 'cancelled'; readonly ticket: TicketId }
   /** A dispatched request is over. `missing`: the engine answered 404 for an adapter it should hold, nothing reached the

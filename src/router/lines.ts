@@ -1,14 +1,19 @@
-// Who waits for what: one line per adapter, served in the order in which they formed; the place where loads, evictions and drains are asked for.
-// The bound: a line that has waited `drainAfterMs` gets a slot drained for it, and one more after each further `drainAfterMs`.
-import type { AdapterId, CheckpointId, ModelName } from '../domain.ts';
+// Who waits for what: one line per adapter; the place where loads, evictions and drains are asked for.
+// Lines are served by class, the most urgent first, and within a class in the order in which they formed; but a line that has waited the bound of its
+// class comes before all, gets a slot drained for it, and one more after each further bound: no class starves.
+import type { AdapterId, CheckpointId, ModelName, RequestClass } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Effect } from './effects.ts';
 import type { AdapterTarget } from './events.ts';
+import { deadlineOf, drainDueAt, earlier, inOrder, rank } from './order.ts';
 import type { Policy } from './policy.ts';
 import type { RouterOptions } from './router.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Failure, Line, RouterState, Ticket } from './state.ts';
-import { drainsFor, failureOf, isLoadingAnywhere, isReady, isUnloading, serves, waitingSince } from './state.ts';
+import { drainsFor, failureOf, isLoadingAnywhere, isReady, isUnloading, serves } from './state.ts';
+
+/** Nothing could be drained yet: a slot may have served its time by then, though nothing else happens. */
+const OVERDUE_LOOK_MS = 1000;
 
 interface Parts {
   readonly state: RouterState;
@@ -37,23 +42,26 @@ export class Lines {
 
   /** Joining changes nobody else's chances: only this line is looked at. */
   join(ticket: Ticket, target: AdapterTarget, now: number): void {
-    const line = this.#line(target, now);
+    const line = this.#line(target, ticket.class, now);
     line.tickets.push(ticket);
     this.#state.waiting++;
-    if (line.tickets.length === 1) this.#serveLine(line, now);
+    const isMoreUrgent = rank(ticket.class) < rank(line.class);
+    if (isMoreUrgent) line.class = ticket.class;
+    if (isMoreUrgent || line.tickets.length === 1) this.#serveLine(line, now);
   }
 
   /** For a request that was dispatched once already: it has waited longest. */
   joinFront(ticket: Ticket, target: AdapterTarget, now: number): void {
-    const line = this.#line(target, now);
+    const line = this.#line(target, ticket.class, now);
     line.tickets.unshift(ticket);
     this.#state.waiting++;
     this.#serveLine(line, now);
   }
 
-  #line(target: AdapterTarget, now: number): Line {
+  #line(target: AdapterTarget, kind: RequestClass, now: number): Line {
     const { adapter } = target;
-    const line = this.#state.lines.get(adapter) ?? { adapter, target, since: now, tickets: [], publish: undefined };
+    const known = this.#state.lines.get(adapter);
+    const line: Line = known ?? { adapter, target, since: now, class: kind, tickets: [], publish: undefined };
     this.#state.lines.set(adapter, line);
     return line;
   }
@@ -77,9 +85,18 @@ export class Lines {
   }
 
   publish(target: AdapterTarget, publish: { model: ModelName; checkpoint: CheckpointId }, now: number): void {
-    const line = this.#line(target, now);
+    const line = this.#line(target, 'rollout', now);
     line.publish = publish;
     this.#serveLine(line, now);
+  }
+
+  /** Who asks for the bare name asks for this one from now on: the one before it has lost those callers, and may make room. */
+  promote(publish: { model: ModelName; checkpoint: CheckpointId }, adapter: AdapterId): void {
+    const { newest, demand } = this.#state;
+    const before = newest.get(publish.model);
+    if (before !== undefined && before !== adapter) demand.forget(before);
+    newest.set(publish.model, adapter);
+    this.#emit({ type: 'promote', ...publish });
   }
 
   /** A newer checkpoint of the model is coming: the older one need not become warm any more. */
@@ -102,7 +119,7 @@ export class Lines {
     if (holders.length === 0) return;
     this.#state.lines.delete(adapter);
     this.#state.waiting -= line.tickets.length;
-    if (line.publish !== undefined) this.#emit({ type: 'promote', ...line.publish });
+    if (line.publish !== undefined) this.promote(line.publish, adapter);
     for (const ticket of line.tickets) {
       const backend = this.#policy.route(holders);
       const why = backend.held.get(adapter)?.residency.why ?? 'resident';
@@ -121,8 +138,8 @@ export class Lines {
   serve(now: number): void {
     const isOverdue = this.#isOverdue;
     this.#isOverdue = false;
-    for (const line of this.#state.lines.values()) {
-      if (!isOverdue && this.#policy.home(this.#state, this.#up()) === undefined) return;
+    for (const line of inOrder(this.#state, this.#options, now)) {
+      if (!isOverdue && this.#policy.home(this.#state, this.#up(), now) === undefined) return;
       this.#serveLine(line, now);
     }
   }
@@ -144,7 +161,7 @@ export class Lines {
       line,
       (backend) => !backend.held.has(adapter) && failureOf(this.#state, backend.name, adapter, now) === undefined,
     );
-    const home = this.#policy.home(this.#state, candidates);
+    const home = this.#policy.home(this.#state, candidates, now);
     if (home !== undefined && home.victim === undefined) {
       this.#slots.load(home.backend, adapter, { ...(line.tickets.length === 0 && { cause: 'publish' }), now });
       return this.undrain(adapter, now); // 1
@@ -154,8 +171,8 @@ export class Lines {
     if (home?.victim !== undefined) {
       return this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now }); // 3
     }
-    if (now < this.#drainDueAt(line, promised.size)) return;
-    const drained = this.#policy.drain(this.#state, candidates);
+    if (now < drainDueAt(line, promised.size, this.#options)) return;
+    const drained = this.#policy.drain(this.#state, candidates, now);
     if (drained?.victim === undefined) {
       this.#isOverdue = true;
       return;
@@ -163,8 +180,24 @@ export class Lines {
     this.#slots.drain(drained.backend, drained.victim, { why: 'drain', heir: adapter, now }); // 4
   }
 
-  #drainDueAt(line: Line, promised: number): number {
-    return waitingSince(line) + this.#options.drainAfterMs * (promised + 1);
+  /**
+   * One more backend loads what `holder`, the least busy of those that hold it, serves, when another one is far less busy and has a slot
+   * that nobody uses (the balance gate of SGLang's cache-aware routing). Nobody waits for it: the request that showed the need runs where it is.
+   */
+  replicate(target: AdapterTarget, holder: BackendState, now: number): void {
+    const { adapter } = target;
+    const gate = holder.inFlight - this.#options.replicateAbove;
+    if (gate <= 0 || isLoadingAnywhere(this.#state, adapter)) return;
+    const calm: BackendState[] = [];
+    for (const backend of this.#state.backends.values()) {
+      const could = backend.inFlight < gate && !backend.held.has(adapter) && serves(backend, target);
+      if (could && failureOf(this.#state, backend.name, adapter, now) === undefined) calm.push(backend);
+    }
+    if (calm.length === 0) return;
+    const home = this.#policy.home(this.#state, calm, now);
+    if (home?.victim !== undefined)
+      this.#slots.drain(home.backend, home.victim, { why: 'replica', heir: undefined, now });
+    else if (home !== undefined) this.#slots.load(home.backend, adapter, { cause: 'replica', now });
   }
 
   /** Slots that were being emptied for this adapter and need not be any more serve again. */
@@ -172,28 +205,22 @@ export class Lines {
     for (const { backend, held } of [...drainsFor(this.#state, adapter)]) this.#slots.undrain(backend, held, now);
   }
 
-  /** When something changes by the passing of time alone: a drain falls due, a wait ends, a failed load may be tried again. */
+  /** When time alone changes something for one of them. */
   nextDeadline(now: number): number | undefined {
     let next: number | undefined;
     for (const line of this.#state.lines.values()) next = earlier(next, this.deadlineOf(line, now));
-    return next;
+    return this.#isOverdue ? earlier(next, now + OVERDUE_LOOK_MS) : next;
   }
 
   deadlineOf(line: Line, now: number): number | undefined {
-    let next: number | undefined;
-    const consider = (at: number) => {
-      if (at > now) next = earlier(next, at);
-    };
-    consider(this.#drainDueAt(line, drainsFor(this.#state, line.adapter).size));
-    if (line.tickets[0] !== undefined) consider(line.tickets[0].arrivedAt + this.#options.waitMsMax);
-    for (const failures of this.#state.failures.values()) consider(failures.get(line.adapter)?.until ?? now);
-    return next;
+    return deadlineOf(this.#state, line, { bounds: this.#options, now });
   }
 
   /** Drains a slot for each line that has waited its bound. */
   serveOverdue(now: number): void {
     for (const line of this.#state.lines.values()) {
-      if (now >= this.#drainDueAt(line, drainsFor(this.#state, line.adapter).size)) this.#serveLine(line, now);
+      const promised = drainsFor(this.#state, line.adapter).size;
+      if (now >= drainDueAt(line, promised, this.#options)) this.#serveLine(line, now);
     }
   }
 
@@ -270,6 +297,3 @@ export class Lines {
     }
   }
 }
-
-const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined ? b : b === undefined ? a : Math.min(a, b);

@@ -14,10 +14,13 @@ export interface Policy {
   /** Which of the backends that hold what is asked for; never called with none. */
   route(holders: readonly BackendState[]): BackendState;
   /** Which of the candidates (up, right base, not holding it) loads an adapter now; undefined: none can. Victims are idle. */
-  home(state: RouterState, candidates: readonly BackendState[]): Home | undefined;
+  home(state: RouterState, candidates: readonly BackendState[], now: number): Home | undefined;
   /** Whose requests are to be the last on their slot, because another adapter has waited its bound; undefined: nobody's. */
-  drain(state: RouterState, candidates: readonly BackendState[]): Home | undefined;
+  drain(state: RouterState, candidates: readonly BackendState[], now: number): Home | undefined;
 }
+
+/** An adapter serves for so many times what its load took before it may be drained: with slow loads, slots would otherwise spend their time loading. */
+const QUANTUM_LOADS = 4;
 
 const byName = (a: { name: BackendName }, b: { name: BackendName }): number =>
   a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
@@ -39,15 +42,15 @@ function victims(candidates: readonly BackendState[], may: (held: Held) => boole
   return candidates.flatMap((backend) => [...backend.held.values()].filter(may).map((victim) => ({ backend, victim })));
 }
 
-/** Least loaded among holders; a free slot on the least loaded backend, else the least recently used idle adapter; drain the one with the fewest requests. */
-export const leastLoadedLru: Policy = {
+/** The least loaded holder; a free slot on the least loaded backend, else that of the idle adapter with the least demand; drain the one with the fewest requests. */
+export const leastLoaded: Policy = {
   route(holders) {
     const [first] = holders;
     if (first === undefined) throw new Error('route needs a holder');
     return holders.length === 1 ? first : (least(holders, byLoad) ?? first);
   },
 
-  home(state, candidates) {
+  home(state, candidates, now) {
     const roomy = least(
       candidates.filter((backend) => backend.held.size < backend.slots),
       byLoad,
@@ -56,13 +59,21 @@ export const leastLoadedLru: Policy = {
     const full = candidates.filter((backend) => backend.held.size === backend.slots);
     return least(
       victims(full, (held) => isIdle(state, held) && !state.lines.has(held.adapter)),
-      byAge,
+      (a, b) => state.demand.of(a.victim.adapter, now) - state.demand.of(b.victim.adapter, now) || byAge(a, b),
     );
   },
 
-  drain(state, candidates) {
+  drain(state, candidates, now) {
     return least(
-      victims(candidates, (held) => isReady(held) && !state.pinned.has(held.adapter)),
+      candidates.flatMap((backend) =>
+        victims(
+          [backend],
+          (held) =>
+            isReady(held) &&
+            !state.pinned.has(held.adapter) &&
+            now - held.residency.since >= QUANTUM_LOADS * backend.loadMs,
+        ),
+      ),
       (a, b) => a.victim.leases - b.victim.leases || byAge(a, b),
     );
   },

@@ -1,25 +1,27 @@
 // The one owner of the router's state: an event in, effects out, deterministic. It never awaits, logs, measures or asks the time.
 // What happens to slots is in slots.ts, who waits is in lines.ts, which backend is preferred is in policy.ts.
-import type { AdapterId, BackendName, TicketId } from '../domain.ts';
+import type { AdapterId, BackendName, RequestClass, TicketId } from '../domain.ts';
 import { assertNever } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent, Target } from './events.ts';
 import { Lines } from './lines.ts';
 import type { Policy } from './policy.ts';
-import { leastLoadedLru } from './policy.ts';
+import { leastLoaded } from './policy.ts';
 import { Slots } from './slots.ts';
 import type { BackendState, RouterState, Ticket } from './state.ts';
 import { emptyState, failureOf, isReady, serves } from './state.ts';
 
 export interface RouterOptions {
-  /** A request that waited this long gets a slot drained for it, ms. */
-  readonly drainAfterMs: number;
+  /** A request of this class that waited this long gets a slot drained for it, before all others; ms. */
+  readonly drainAfterMs: Readonly<Record<RequestClass, number>>;
   /** No request waits longer than this, ms. */
   readonly waitMsMax: number;
   /** Waiting requests, over all adapters. */
   readonly queueMax: number;
   /** How long a load that an adapter spoilt is not tried again, ms; a tenth of it when the backend was at fault. */
   readonly failureMemoryMs: number;
+  /** An adapter is loaded on one more backend when the least busy that holds it runs this many requests more than that one. */
+  readonly replicateAbove: number;
   readonly policy?: Policy;
 }
 
@@ -36,7 +38,7 @@ export class Router {
 
   constructor(options: RouterOptions) {
     this.#options = options;
-    this.#policy = options.policy ?? leastLoadedLru;
+    this.#policy = options.policy ?? leastLoaded;
     const emit = (effect: Effect) => this.#effects.push(effect);
     this.#slots = new Slots(this.state, emit);
     this.#lines = new Lines({ state: this.state, slots: this.#slots, policy: this.#policy, options, emit });
@@ -135,15 +137,16 @@ export class Router {
    * 1. No backend that could serve it is up: refuse. 2. A base needs no slot: the least loaded backend. 3. Holders: one of them, in this same
    * step. 4. Every backend has failed to load it lately: refuse with what it said. 5. The queue is full: refuse. 6. Wait in its line.
    */
-  #arrived({ ticket: id, target }: Event<'arrived'>, now: number): void {
+  #arrived({ ticket: id, target, class: kind }: Event<'arrived'>, now: number): void {
     const able = this.#able(target);
-    const ticket: Ticket = { id, target, arrivedAt: now, attempts: 0, place: { kind: 'waiting' } };
+    const ticket: Ticket = { id, target, class: kind, arrivedAt: now, attempts: 0, place: { kind: 'waiting' } };
     if (able.length === 0) return this.#refuseUnable(id, target); // 1
     this.state.tickets.set(id, ticket);
     if (target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able), now); // 2
+    this.state.demand.note(target.adapter, now);
     if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
     const holders = able.filter((backend) => isReady(backend.held.get(target.adapter)));
-    if (holders.length > 0) return this.#dispatch(ticket, this.#policy.route(holders), now); // 3
+    if (holders.length > 0) return this.#dispatchAmong(holders, ticket, now); // 3
     const failures = able.map((backend) => failureOf(this.state, backend.name, target.adapter, now));
     const [failure] = failures;
     if (failure !== undefined && !failures.includes(undefined)) return this.#lines.rejectFailed(ticket, failure); // 4
@@ -160,6 +163,12 @@ export class Router {
   #dispatch(ticket: Ticket, backend: BackendState, now: number): void {
     const why = ticket.target.kind === 'base' ? 'base' : 'resident';
     this.#effects.push(this.#slots.lease(ticket, backend, why, now));
+  }
+
+  #dispatchAmong(holders: readonly BackendState[], ticket: Ticket, now: number): void {
+    const holder = this.#policy.route(holders);
+    this.#dispatch(ticket, holder, now);
+    if (ticket.target.kind === 'adapter') this.#lines.replicate(ticket.target, holder, now);
   }
 
   #refuseUnable(ticket: TicketId, target: Target): void {
@@ -234,7 +243,7 @@ export class Router {
     this.#lines.supersede(model);
     this.state.retired.delete(adapter);
     const warm = [...this.state.backends.values()].some((backend) => backend.up && isReady(backend.held.get(adapter)));
-    if (warm) this.#effects.push({ type: 'promote', model, checkpoint });
+    if (warm) this.#lines.promote({ model, checkpoint }, adapter);
     else this.#lines.publish(target, { model, checkpoint }, now);
   }
 

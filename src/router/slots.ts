@@ -101,6 +101,8 @@ export class Slots {
     const held = backend?.held.get(adapter);
     if (backend === undefined || held?.residency.state !== 'loading') return;
     held.lastUsedAt = now;
+    const tookMs = now - held.residency.since;
+    backend.loadMs += (backend.loadMs === 0 ? 1 : LOAD_WEIGHT) * (tookMs - backend.loadMs);
     this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
   }
 
@@ -252,6 +254,9 @@ export class Slots {
   }
 }
 
+/** Of the last load in the average. */
+const LOAD_WEIGHT = 0.25;
+
 const emptyBackend = (name: BackendName): BackendState => ({
   name,
   up: false,
@@ -259,6 +264,7 @@ const emptyBackend = (name: BackendName): BackendState => ({
   slots: 0,
   rankMax: undefined,
   held: new Map(),
+  loadMs: 0,
   inFlight: 0,
   vacated: [],
   changedAt: 0,

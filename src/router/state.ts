@@ -1,5 +1,15 @@
 // What the router knows: backends, what each holds, who waits, who runs. Plain records with one owner (router.ts); queries only, no decisions.
-import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, TicketId, Why } from '../domain.ts';
+import type {
+  AdapterId,
+  BackendName,
+  BaseName,
+  CheckpointId,
+  ModelName,
+  RequestClass,
+  TicketId,
+  Why,
+} from '../domain.ts';
+import { Demand } from './demand.ts';
 import type { AdapterTarget, Target } from './events.ts';
 
 /** Residency of one adapter on one backend; no record means `absent`. */
@@ -30,6 +40,8 @@ export interface BackendState {
   slots: number;
   rankMax: number | undefined;
   readonly held: Map<AdapterId, Held>;
+  /** What a load has taken lately, ms: an exponential average. */
+  loadMs: number;
   /** Requests running there, with and without an adapter. */
   inFlight: number;
   /** Why each slot that is free now was emptied, last one last: the load that takes it tells its callers. */
@@ -41,6 +53,7 @@ export interface BackendState {
 export interface Ticket {
   readonly id: TicketId;
   readonly target: Target;
+  readonly class: RequestClass;
   readonly arrivedAt: number;
   /** Dispatches so far; two at most. */
   attempts: number;
@@ -49,11 +62,13 @@ export interface Ticket {
     | { readonly kind: 'running'; readonly backend: BackendName; held: Held | undefined };
 }
 
-/** All that wait for one adapter, in order of arrival. Lines are served in the order in which they formed. */
+/** All that wait for one adapter, in order of arrival. */
 export interface Line {
   readonly adapter: AdapterId;
   readonly target: AdapterTarget;
   readonly since: number;
+  /** The most urgent that has joined; of a publication alone, `rollout`. */
+  class: RequestClass;
   readonly tickets: Ticket[];
   /** The model whose newest checkpoint this is, when it waits to become warm. */
   publish: { readonly model: ModelName; readonly checkpoint: CheckpointId } | undefined;
@@ -76,6 +91,10 @@ export interface RouterState {
   readonly retired: Set<AdapterId>;
   /** Tickets in all lines. */
   waiting: number;
+  /** The adapter that each model's `latest` was moved to. */
+  readonly newest: Map<ModelName, AdapterId>;
+  /** How often each adapter was asked for lately. */
+  readonly demand: Demand;
   /** Index: adapters whose load is under way -> on how many backends. */
   readonly loading: Map<AdapterId, number>;
   /** Index: heir -> the slots that are being emptied for it. */
@@ -100,6 +119,8 @@ export function emptyState(): RouterState {
     pinned: new Set(),
     retired: new Set(),
     waiting: 0,
+    newest: new Map(),
+    demand: new Demand(),
     loading: new Map(),
     drains: new Map(),
     readied: [],

@@ -15,7 +15,7 @@ test('the demo asks for more steps than fit, gets each from its own checkpoint, 
     expect(out).toMatch(new RegExp(`gpu-[01] +answers \\[my-model@${step} sha:[0-9a-f]{8}\\]`));
   }
   expect(out).toMatch(/gpu-[01] +loads my-model@10: /);
-  expect(out).toMatch(/gpu-[01] +drops my-model@\d+: least recently used, its slot is needed/);
+  expect(out).toMatch(/gpu-[01] +drops my-model@\d+: least asked for, its slot is needed/);
   expect(out).toContain('"my-model" now means my-model@60');
   expect(out).toMatch(/15 of 15 answers came from the step that was asked for; \d+ loads, \d+ evictions/);
   expect(out.split('\n').filter((line) => line.length > 80)).toEqual([]);

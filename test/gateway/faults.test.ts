@@ -175,7 +175,7 @@ test('no adapter starves: two clients in a loop on two adapters, a third is serv
   const house = await setUp({
     engines: [{ answerTokens: 20, tokenMs: 1 }],
     latest: 'published',
-    config: { scheduling: { drainAfterMs: 200 } },
+    config: { scheduling: { drainAfterMs: { rollout: 200 } } },
   });
   await withSteps(house, [10, 20, 30]);
   let looping = true;

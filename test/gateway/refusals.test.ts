@@ -69,6 +69,15 @@ test('a bare name where the policy forbids it', async () => {
   expect(await house.ask('my-model')).toMatchObject({ status: 400, code: 'name_ambiguous' });
 });
 
+test('a class that does not exist is refused by name, and the header is not passed on to the engine', async () => {
+  const house = await setUp();
+  const refused = await refusal(house, { model: 'base', messages: [] }, { 'x-stepgate-class': 'urgent' });
+  expect(refused).toMatchObject({ status: 400, code: 'invalid_request', param: 'x-stepgate-class' });
+  expect(refused.message).toContain('interactive, rollout, eval');
+  await house.post('/v1/completions', { model: 'base', prompt: 'hi' }, { 'x-stepgate-class': 'eval' });
+  expect(house.sims[0]?.seen()?.headers).not.toHaveProperty('x-stepgate-class');
+});
+
 test('routes that do not exist, and methods that do not fit, are answered in the same shape', async () => {
   const house = await setUp();
   const unknown = await house.post('/v1/nothing', {});

@@ -56,7 +56,7 @@ describe('a request whose adapter is absent', () => {
   );
 
   promise(
-    'takes the slot of the least recently used idle adapter, and says so',
+    'takes the slot of the idle adapter that was least asked for, and says so',
     `>> up gpu-0 holds=m@1,m@2
      @ 10
      >> arrived 1 m@1
@@ -202,6 +202,115 @@ describe('no adapter starves', () => {
      >> arrived 2 m@1
      << reject 2 no_capacity`,
     { queueMax: 1 },
+  );
+});
+
+describe('classes', () => {
+  promise(
+    'the more urgent line gets the slot that comes free, though another one formed earlier',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 class=eval
+     >> arrived 3 m@3 class=rollout
+     >> arrived 4 m@4 class=interactive
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@4 evict`,
+  );
+
+  promise(
+    'a line is as urgent as the most urgent request in it',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 class=eval
+     >> arrived 3 m@3 class=rollout
+     >> arrived 4 m@2 class=interactive
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 evict
+     >> loaded gpu-0 m@2
+     << dispatch 2 gpu-0 evict
+     << dispatch 4 gpu-0 evict`,
+  );
+
+  promise(
+    'a line that has waited the bound of its class comes before all that are more urgent: an evaluation is never starved',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 class=eval
+     @ 5900
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> ended 1
+     @ 6000
+     >> arrived 4 m@4 class=interactive
+     >> ended 3
+     << unload gpu-0 m@1 drain
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 drain`,
+  );
+});
+
+describe('replicas', () => {
+  promise(
+    'an adapter that is far busier than another backend is loaded there too; who showed the need does not wait for it',
+    `>> up gpu-0 holds=m@1
+     >> up gpu-1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     << load gpu-1 m@1 replica
+     >> arrived 4 m@1
+     << dispatch 4 gpu-0 resident
+     >> loaded gpu-1 m@1
+     >> arrived 5 m@1
+     << dispatch 5 gpu-1 resident`,
+    { replicateAbove: 2 },
+  );
+
+  promise(
+    'a replica takes no slot that is in use',
+    `>> up gpu-0 holds=m@1
+     >> up gpu-1 slots=1 holds=m@2
+     >> arrived 1 m@2
+     << dispatch 1 gpu-1 resident
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> arrived 4 m@1
+     << dispatch 4 gpu-0 resident`,
+    { replicateAbove: 1 },
+  );
+});
+
+describe('slow loads', () => {
+  promise(
+    'an adapter whose load took long serves four times as long before it is drained for another',
+    `>> up gpu-0 slots=1
+     >> arrived 1 m@1
+     << load gpu-0 m@1 room
+     @ 4000
+     >> loaded gpu-0 m@1
+     << dispatch 1 gpu-0 room
+     >> arrived 2 m@2
+     @ 19000
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> ended 1
+     @ 21000
+     >> arrived 4 m@1
+     >> ended 3
+     << unload gpu-0 m@1 drain`,
+    { waitMsMax: 60_000 },
   );
 });
 

@@ -4,10 +4,11 @@ import { seeds } from '../random.ts';
 import { World, type WorldOptions } from './world.ts';
 
 const CALM: WorldOptions = {
-  drainAfterMs: 1000,
+  drainAfterMs: { interactive: 1000, rollout: 2000, eval: 4000 },
   waitMsMax: 20_000,
   queueMax: 10_000,
   failureMemoryMs: 3000,
+  replicateAbove: 4,
   backends: 3,
   slots: 2,
   adapters: 20,

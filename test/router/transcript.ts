@@ -5,7 +5,13 @@ import type { Effect } from '../../src/router/effects.ts';
 import type { RouterEvent } from '../../src/router/events.ts';
 import { Router, type RouterOptions } from '../../src/router/router.ts';
 
-export const OPTIONS: RouterOptions = { drainAfterMs: 1000, waitMsMax: 10_000, queueMax: 100, failureMemoryMs: 30_000 };
+export const OPTIONS: RouterOptions = {
+  drainAfterMs: { interactive: 1000, rollout: 3000, eval: 6000 },
+  waitMsMax: 10_000,
+  queueMax: 100,
+  failureMemoryMs: 30_000,
+  replicateAbove: 32,
+};
 
 export function replay(text: string, options: Partial<RouterOptions> = {}): string {
   const router = new Router({ ...OPTIONS, ...options });
@@ -57,6 +63,7 @@ function parse(text: string): RouterEvent {
         return {
           type,
           ticket: Number(first),
+          class: options.get('class') ?? 'interactive',
           target: second.includes('@')
             ? { kind: 'adapter', adapter: second, base: 'base', rank: Number(options.get('rank') ?? 8) }
             : { kind: 'base', base: second },

@@ -7,6 +7,7 @@ import {
   type BackendName,
   type BaseName,
   type CheckpointId,
+  CLASSES,
   type ModelName,
   type TicketId,
 } from '../../src/domain.ts';
@@ -132,7 +133,7 @@ export class World {
     if (this.#options.faults > 0 && this.#random.chance(0.1)) {
       this.#later(this.#random.next() * this.#options.serviceMs, () => this.#cancel(ticket));
     }
-    this.#feed({ type: 'arrived', ticket, target });
+    this.#feed({ type: 'arrived', ticket, target, class: this.#random.pick(CLASSES) });
   }
 
   #cancel(ticket: TicketId): void {

@@ -57,7 +57,7 @@ test('more steps than slots, one after the other: each answers with its own toke
 });
 
 test('more steps than slots, all at once, again and again: never a neighbour, never the base, and no adapter starves', async () => {
-  const house = await openHouse({ scheduling: { drainAfterMs: 500 } });
+  const house = await openHouse({ scheduling: { drainAfterMs: { rollout: 500 } } });
   const steps = [...vllm.checkpoints.keys()];
   const asked = Array.from({ length: 10 }, () => steps).flat();
   const wrong: string[] = [];
@@ -72,7 +72,7 @@ test('more steps than slots, all at once, again and again: never a neighbour, ne
 });
 
 test('two adapters in a loop, a third one asked for: it is served within its bound, though the engine alone would starve it', async () => {
-  const house = await openHouse({ scheduling: { drainAfterMs: 1000 } });
+  const house = await openHouse({ scheduling: { drainAfterMs: { rollout: 1000 } } });
   const [first = 0, second = 0, third = 0] = vllm.checkpoints.keys();
   let looping = true;
   const loop = async (step: number) => {

@@ -8,5 +8,11 @@ export const stepgate: Contender = {
   source: 'src/router/router.ts',
   residency: 'api',
   create: () =>
-    new Router({ drainAfterMs: 10_000, waitMsMax: 3_600_000, queueMax: 10_000_000, failureMemoryMs: 30_000 }),
+    new Router({
+      drainAfterMs: { interactive: 2000, rollout: 10_000, eval: 60_000 },
+      waitMsMax: 3_600_000,
+      queueMax: 10_000_000,
+      failureMemoryMs: 30_000,
+      replicateAbove: 64,
+    }),
 };

@@ -124,8 +124,8 @@ const LOADED_BECAUSE: Partial<Record<string, string>> = {
 };
 
 const UNLOADED_BECAUSE: Partial<Record<string, string>> = {
-  evict: 'least recently used, its slot is needed',
-  publish: 'least recently used, its slot is needed',
+  evict: 'least asked for, its slot is needed',
+  publish: 'least asked for, its slot is needed',
   drain: 'its slot is needed by a request that has waited long',
   retired: 'its checkpoint was deleted or replaced',
   surplus: 'the engine has more adapters than slots',
