@@ -2,23 +2,36 @@
 // since a trainer rotates its directories away and rewrites files in place. Reflinked or copied, never hardlinked.
 // A directory appears by one rename, after its files are on the disk, and goes by one rename; what is there is whole and never changes.
 import { randomUUID } from 'node:crypto';
-import { readdirSync, renameSync, statSync } from 'node:fs';
-import { chmod, constants, copyFile, type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { closeSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { chmod, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import {
+  cloneFile,
+  createFile,
   DIGEST_ORDER,
   DIRECTORY_MODE,
   type Digested,
   DirectorySync,
   digestOf,
-  FILE_MODE,
+  makeDirectory,
   makeOpenDirectory,
+  synced,
   synchronise,
+  type ToDigest,
 } from './disk.ts';
-import { hasCode, type Signature, stampsOf, statOrNothing } from './inspect.ts';
-import { handlePath, type Opened, type Roots } from './roots.ts';
+import { hasCode, stampsOf } from './inspect.ts';
+import {
+  ADAPTER_FILES,
+  CONFIG_FILE,
+  type Original,
+  type Originals,
+  openOriginals,
+  type Signature,
+  WEIGHTS_FILE,
+} from './originals.ts';
+import { handlePath, type Roots } from './roots.ts';
 import { StoreBudget } from './store-budget.ts';
 
 /** Names of directories on their way in and out; a crash leaves them behind, and the next start removes them. */
@@ -89,25 +102,45 @@ export class AdapterStore {
 
   take(source: string, signature: Signature): Promise<Taken | undefined>;
   take<T>(source: string, signature: Signature, commit: (taken: Taken) => Promise<T> | T): Promise<T | undefined>;
-  /** Copies the adapter in `source`; when the copy is on the disk, `commit` writes down that it is needed: until it has ended no sweep
-   *  touches the content. Resolves with commit's answer. undefined: the files are not, or no longer, those of `signature`; look again.
-   *  Errors: path_not_allowed, storage_full, checkpoint_invalid (unreadable), and commit's. */
+  /** Opens the adapter in `source` and takes it as `keep` does. undefined too where its files are not those of `signature`. */
   async take(
     source: string,
     signature: Signature,
     commit: (taken: Taken) => unknown = (taken) => taken,
   ): Promise<unknown> {
+    const originals = await this.open(source);
+    try {
+      return originals?.signature === signature ? await this.keep(originals, commit) : undefined;
+    } finally {
+      await originals?.close();
+    }
+  }
+
+  /** The adapter's files in `source`, for `keep`; its caller closes them. undefined: they are not there. Errors: path_not_allowed,
+   *  checkpoint_invalid (unreadable). */
+  async open(source: string): Promise<Originals | undefined> {
+    try {
+      return await openOriginals(source, (path) => this.#roots.open(path));
+    } catch (error) {
+      throw explain(error, source);
+    }
+  }
+
+  /** Copies an adapter; when the copy is on the disk, `commit` writes down that it is needed: until it has ended no sweep touches the
+   *  content. Resolves with commit's answer. undefined: the files were written again meanwhile; look again. Errors: storage_full,
+   *  checkpoint_invalid (unreadable), and commit's. */
+  async keep<T>(originals: Originals, commit: (taken: Taken) => Promise<T> | T): Promise<T | undefined> {
     const temporary = join(this.#dir, TAKING + randomUUID());
     let taken: Taken | undefined;
     let gone = false;
     try {
-      taken = await this.#copy(source, signature, temporary);
+      taken = await this.#copy(originals, temporary);
       if (taken === undefined) return undefined;
       gone = await this.#publish(temporary, taken);
     } catch (error) {
       if (taken !== undefined) this.#release(taken.digest);
       if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined;
-      throw explain(error, source);
+      throw explain(error, originals.dir);
     } finally {
       // What cannot be removed now is the next start's business.
       if (!gone) await rm(temporary, { recursive: true, force: true }).catch(() => {});
@@ -120,41 +153,35 @@ export class AdapterStore {
   }
 
   /** Leaves a whole, durable copy in `temporary`, and its digest held. */
-  async #copy(source: string, signature: Signature, temporary: string): Promise<Taken | undefined> {
-    const handles: FileHandle[] = [];
-    let unpromise = () => {};
+  async #copy(originals: Originals, temporary: string): Promise<Taken | undefined> {
+    const { dir, signature, config, weights } = originals;
+    const expected = config.size + weights.size;
+    const unpromise = this.#budget.promise(expected, dir);
+    const descriptors: number[] = [];
     try {
-      const originals: Opened[] = [];
-      for (const name of DIGEST_ORDER) {
-        const original = await this.#roots.open(join(source, name));
-        if (original === undefined) return undefined;
-        handles.push(original.file);
-        originals.push(original);
-      }
-      const expected = originals.reduce((sum, { size }) => sum + size, 0);
-      unpromise = this.#budget.promise(expected, source);
-      await mkdir(temporary);
-      await chmod(temporary, DIRECTORY_MODE);
-      const copies = await all(
-        originals.map(async (original, index) => {
-          const name = String(DIGEST_ORDER[index]);
-          const copy = join(temporary, name);
-          await copyFile(handlePath(original), copy, constants.COPYFILE_FICLONE);
-          await chmod(copy, FILE_MODE); // the source's mode came along
-          const file = await open(copy, constants.O_RDONLY);
-          handles.push(file);
-          return { name, file, size: original.size };
-        }),
-      );
-      if ((await stampsOf(source)).signature !== signature) return undefined;
-      const durable = [...copies.map(({ file }) => file.sync()), synchronise(temporary)];
-      const [taken] = await all([digestOf(copies), Promise.all(durable)]);
-      if (taken.bytes !== expected) return undefined;
+      await makeDirectory(temporary);
+      const copies = await all([copyOf(config, CONFIG_FILE), copyOf(weights, WEIGHTS_FILE)]);
+      const durable = [...descriptors.map((descriptor) => synced(descriptor)), synchronise(temporary)];
+      // While the disk works: the digest, and whether the trainer wrote them again while they were read.
+      const [taken, stamps] = await all([digestOf(copies), stampsOf(dir), ...durable]);
+      if (taken.bytes !== expected || stamps.signature !== signature) return undefined;
       this.#held.set(taken.digest, (this.#held.get(taken.digest) ?? 0) + 1);
       return taken;
     } finally {
       unpromise();
-      await Promise.all(handles.map((handle) => handle.close()));
+      for (const descriptor of descriptors) closeSync(descriptor);
+    }
+
+    async function copyOf({ whole, opened, size }: Original, name: string): Promise<ToDigest> {
+      const path = join(temporary, name);
+      let descriptor = -1;
+      const keep = (opened: number) => {
+        descriptor = opened;
+        descriptors.push(opened);
+      };
+      if (whole === undefined) await cloneFile(handlePath(opened), path, keep);
+      else await createFile(path, whole, keep);
+      return whole === undefined ? { name, size, descriptor } : { name, size, bytes: whole };
     }
   }
 
@@ -162,7 +189,7 @@ export class AdapterStore {
   async #publish(temporary: string, { digest, bytes }: Taken): Promise<boolean> {
     const final = this.pathOf(digest);
     let published = false;
-    if (!(await this.#isWhole(final, temporary))) {
+    if (!isWhole(final, temporary)) {
       published = await rename(temporary, final).then(
         () => true,
         (error: unknown) => {
@@ -171,10 +198,10 @@ export class AdapterStore {
         },
       );
       // Somebody cut its files by hand, or the same content was taken twice at once: then they are as good as these.
-      if (!published && !(await this.#isWhole(final, temporary))) {
+      if (!published && !isWhole(final, temporary)) {
         const trash = join(this.#dir, REMOVING + randomUUID());
         renameSync(final, trash);
-        await rename(temporary, final);
+        renameSync(temporary, final);
         published = true;
         await rm(trash, { recursive: true, force: true });
       }
@@ -182,14 +209,6 @@ export class AdapterStore {
     this.#budget.keep(digest, bytes);
     await this.#synced.settle();
     return published;
-  }
-
-  async #isWhole(final: string, model: string): Promise<boolean> {
-    for (const name of DIGEST_ORDER) {
-      const kept = await statOrNothing(join(final, name));
-      if (kept === undefined || kept.size !== (await statOrNothing(join(model, name)))?.size) return false;
-    }
-    return true;
   }
 
   #release(digest: Digest): void {
@@ -222,6 +241,14 @@ export class AdapterStore {
     }
     return freed;
   }
+}
+
+function isWhole(final: string, model: string): boolean {
+  const sizeIn = (dir: string, name: string) => statSync(join(dir, name), { throwIfNoEntry: false })?.size;
+  return ADAPTER_FILES.every((name) => {
+    const size = sizeIn(final, name);
+    return size !== undefined && size === sizeIn(model, name);
+  });
 }
 
 /** As Promise.all, but nothing is left running when it rejects: handles and directories can be cleaned up. */

@@ -1,7 +1,6 @@
 // How one checkpoint comes in: looked at, judged, taken into the store, written down. A caller hears of it after files and row are on the disk.
 // It is asked one arrival at a time under one name; several names may be on their way at once.
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import {
   type Adapter,
   as,
@@ -18,12 +17,13 @@ import {
 import { StepgateError } from '../errors.ts';
 import type { AdapterIds } from './adapter-ids.ts';
 import type { AdapterStore, Taken } from './adapter-store.ts';
+import { BaseReader } from './base-modules.ts';
 import type { Catalog } from './catalog.ts';
-import { CONFIG_FILE, inspect, orNothing, type Signature, WEIGHTS_FILE } from './inspect.ts';
+import { inspect, inspectOpened } from './inspect.ts';
 import type { Applied, Ledger } from './ledger.ts';
 import { parseName, printName } from './name.ts';
+import type { Originals, Signature } from './originals.ts';
 import { preflight } from './preflight.ts';
-import type { Roots } from './roots.ts';
 import { findNaN } from './safetensors.ts';
 
 /** One checkpoint on its way in. */
@@ -45,7 +45,6 @@ export interface ArrivalsParts {
   readonly catalog: Catalog;
   readonly ledger: Ledger;
   readonly files: AdapterStore;
-  readonly roots: Roots;
   readonly ids: AdapterIds;
   readonly nowMs: () => number;
   /** Where the store keeps a digest. */
@@ -67,6 +66,7 @@ const SERVABLE: Checkpoint['state'] & { kind: 'servable' } = { kind: 'servable' 
 
 export class Arrivals {
   readonly #parts: ArrivalsParts;
+  readonly #bases = new BaseReader();
 
   constructor(parts: ArrivalsParts) {
     this.#parts = parts;
@@ -74,30 +74,47 @@ export class Arrivals {
 
   /** Errors: conflict, path_not_allowed, checkpoint_invalid, checkpoint_not_servable, storage_full. */
   async take(arrival: Arrival): Promise<Checkpoint> {
-    const { roots, files } = this.#parts;
+    const { files } = this.#parts;
     this.#checkFree(arrival.name);
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-      for (const file of [CONFIG_FILE, WEIGHTS_FILE]) await roots.admit(join(arrival.dir, file));
-      const inspection = await inspect(arrival.dir);
-      if (inspection.kind === 'incomplete')
-        throw new StepgateError('checkpoint_invalid', inspection.missing, { param: 'path' });
-      const { signature } = inspection;
-      const details = await arrival.details().catch(() => NO_DETAILS); // never a reason not to serve it
-      const { tensors } = inspection.contents;
-      const nan = tensors && (await orNothing(findNaN(join(arrival.dir, WEIGHTS_FILE), tensors)));
-      const verdict = preflight(inspection.contents, { base: this.#baseOf(arrival), nan });
-      if (verdict.kind === 'unservable') {
-        const state = { kind: 'unservable', reasons: verdict.reasons } as const;
-        return this.#settle(arrival, { signature, details, taken: undefined, state, warnings: [] });
+      const originals = await files.open(arrival.dir);
+      try {
+        const checkpoint = await this.#takeIn(arrival, originals);
+        if (checkpoint) return checkpoint;
+      } finally {
+        await originals?.close();
       }
-      const { rank, warnings } = verdict;
-      const checkpoint = await files.take(arrival.dir, signature, (taken) =>
-        this.#settle(arrival, { signature, details, taken: { ...taken, rank }, state: SERVABLE, warnings }),
-      );
-      if (checkpoint) return checkpoint;
     }
     const message = `The files in ${arrival.dir} change while they are read. Register them when the trainer has finished.`;
     throw new StepgateError('checkpoint_invalid', message, { param: 'path' });
+  }
+
+  /** undefined: its files changed meanwhile. */
+  async #takeIn(arrival: Arrival, originals: Originals | undefined): Promise<Checkpoint | undefined> {
+    const inspection = await (originals ? inspectOpened(originals) : inspect(arrival.dir));
+    if (inspection.kind === 'incomplete')
+      throw new StepgateError('checkpoint_invalid', inspection.missing, { param: 'path' });
+    const { signature, contents } = inspection;
+    const nan = originals && contents.tensors && (await findNaN(originals.weights, contents.tensors));
+    const base = this.#baseOf(arrival);
+    const modules = await this.#bases.modulesOf(base?.root);
+    const verdict = preflight(contents, { base, modules, nan });
+    // Read while the copy is on its way. Never a reason not to serve it.
+    const details = arrival.details().catch(() => NO_DETAILS);
+    try {
+      if (verdict.kind === 'unservable') {
+        const state = { kind: 'unservable', reasons: verdict.reasons } as const;
+        return this.#settle(arrival, { signature, details: await details, taken: undefined, state, warnings: [] });
+      }
+      const { rank, warnings } = verdict;
+      if (originals === undefined) return undefined;
+      return await this.#parts.files.keep(originals, async (taken) => {
+        const judged = { signature, details: await details, taken: { ...taken, rank }, state: SERVABLE, warnings };
+        return this.#settle(arrival, judged);
+      });
+    } finally {
+      await details;
+    }
   }
 
   #checkFree(name: CheckpointName): void {

@@ -3,17 +3,25 @@
 import type { BigIntStats } from 'node:fs';
 import { constants, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import {
+  ADAPTER_FILES,
+  CONFIG_FILE,
+  type Opened,
+  type Originals,
+  openOriginals,
+  type Signature,
+  stampOf,
+  WEIGHTS_FILE,
+} from './originals.ts';
 import type { Contents } from './preflight.ts';
-import { readSafetensors } from './safetensors.ts';
+import { judgeSafetensors } from './safetensors.ts';
 
-export const CONFIG_FILE = 'adapter_config.json';
-/** The one file of weights that engines read beside the config. */
-export const WEIGHTS_FILE = 'adapter_model.safetensors';
+export { ADAPTER_FILES, CONFIG_FILE, type Signature, WEIGHTS_FILE } from './originals.ts';
+
 /** A full model has this in place of an adapter's. */
 const MODEL_FILE = 'config.json';
-/** The only files that are ever taken into the store. */
-export const ADAPTER_FILES = [CONFIG_FILE, WEIGHTS_FILE] as const;
-
+/** O_NONBLOCK: a FIFO of this name must not hang the gateway. */
+const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 const JSON_BYTES_MAX = 64 * 1024 * 1024;
 /** Parsing holds up every request: a megabyte of a log is some thousand rows and ten milliseconds. */
 const TAIL_BYTES = 1024 * 1024;
@@ -22,9 +30,6 @@ export type Inspection =
   | { readonly kind: 'whole'; readonly dir: string; readonly signature: Signature; readonly contents: Contents }
   /** `missing` is a sentence: what is missing or half-written. */
   | { readonly kind: 'incomplete'; readonly missing: string };
-
-/** Size, mtime (ns) and inode of the adapter's files: another value means that they were written again. */
-export type Signature = string;
 
 export interface Stamps {
   readonly signature: Signature;
@@ -41,29 +46,45 @@ export async function stampsOf(dir: string): Promise<Stamps> {
   let newestNs: bigint | undefined;
   for (const found of stats)
     if (found && (newestNs === undefined || found.mtimeNs > newestNs)) newestNs = found.mtimeNs;
-  const signature = stats.map((found) => (found ? `${found.size}:${found.mtimeNs}:${found.ino}` : '-')).join(' ');
+  const signature = stats.map((found) => (found ? stampOf(found) : '-')).join(' ');
   return { signature, newestNs };
 }
 
 /** Rejects only with a file system's error other than "not there". */
 export async function inspect(dir: string): Promise<Inspection> {
+  const originals = await openOriginals(dir, openRegular);
+  if (originals === undefined) return withoutAdapter(dir);
+  try {
+    return await inspectOpened(originals);
+  } finally {
+    await originals.close();
+  }
+}
+
+/** As `inspect`, of files that are open already. */
+export async function inspectOpened({ dir, config: file, weights, signature }: Originals): Promise<Inspection> {
+  const config = file.size > JSON_BYTES_MAX ? BAD_JSON : parseJson(await file.read(0, file.size), JSON.parse);
+  if (config === BAD_JSON) return notJson(dir);
+  const read = await judgeSafetensors(weights);
+  if (read.kind === 'broken') return incomplete(`${join(dir, WEIGHTS_FILE)} ${read.about}.`);
+  const contents = { config, tensors: read.tensors, pickle: undefined, architecture: undefined };
+  return { kind: 'whole', dir, signature, contents };
+}
+
+/** Not both files are there: what people should be told, or that it is something else that is whole. */
+async function withoutAdapter(dir: string): Promise<Inspection> {
   const found = await statOrNothing(dir);
   if (!found) return incomplete(`There is no directory ${dir} on the gateway's machine.`);
   if (!found.isDirectory()) return incomplete(`${dir} is a file. Give the directory that holds ${CONFIG_FILE}.`);
   const { signature } = await stampsOf(dir);
   const config = await readJson(join(dir, CONFIG_FILE));
   if (config === undefined) return withoutConfig(dir, signature);
-  if (config === BAD_JSON) return incomplete(`${join(dir, CONFIG_FILE)} is not JSON, or only half-written.`);
-  const weights = await orNothing(readSafetensors(join(dir, WEIGHTS_FILE)));
-  if (weights?.kind === 'broken') return incomplete(`${join(dir, WEIGHTS_FILE)} ${weights.about}.`);
+  if (config === BAD_JSON) return notJson(dir);
+  const weights = await statOrNothing(join(dir, WEIGHTS_FILE));
+  if (weights && !weights.isFile()) return incomplete(`${join(dir, WEIGHTS_FILE)} is not a regular file.`);
   const pickle = weights === undefined ? await pickleIn(dir) : undefined;
-  if (weights === undefined && pickle === undefined) return incomplete(`${dir} has no ${WEIGHTS_FILE} (yet).`);
-  return {
-    kind: 'whole',
-    dir,
-    signature,
-    contents: { config, tensors: weights?.tensors, pickle, architecture: undefined },
-  };
+  if (pickle === undefined) return incomplete(`${dir} has no ${WEIGHTS_FILE} (yet).`);
+  return { kind: 'whole', dir, signature, contents: { config, tensors: undefined, pickle, architecture: undefined } };
 }
 
 /** Without an adapter_config.json it may still be a full model, which people should be told in those words. */
@@ -86,23 +107,32 @@ export const BAD_JSON = Symbol('bad JSON');
 
 /** undefined: no such file; BAD_JSON: not a regular file, too large, or not JSON. `parse` throws for the latter. */
 export async function readJson(path: string, parse: (text: string) => unknown = JSON.parse): Promise<unknown> {
-  const file = await orNothing(open(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  const file = await orNothing(open(path, READ));
   if (!file) return undefined;
   try {
     const found = await file.stat();
     if (!found.isFile() || found.size > JSON_BYTES_MAX) return BAD_JSON;
-    return parse(await file.readFile('utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) return BAD_JSON;
-    throw error;
+    // Not `readFile`, which asks for the size again and for an end after the end.
+    const text = Buffer.alloc(found.size);
+    const { bytesRead } = await file.read(text, 0, text.length, 0);
+    return parseJson(text.subarray(0, bytesRead), parse);
   } finally {
     await file.close();
   }
 }
 
+function parseJson(text: Buffer, parse: (text: string) => unknown): unknown {
+  try {
+    return parse(text.toString('utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) return BAD_JSON;
+    throw error;
+  }
+}
+
 /** The end of a text file, at most `bytesMax` of it; undefined: there is no such file, or it is not ours to read. Never rejects. */
 export async function readTail(path: string, bytesMax = TAIL_BYTES): Promise<string | undefined> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+  const file = await open(path, READ).catch(() => undefined);
   if (!file) return undefined;
   try {
     const found = await file.stat();
@@ -115,6 +145,20 @@ export async function readTail(path: string, bytesMax = TAIL_BYTES): Promise<str
   } finally {
     await file.close();
   }
+}
+
+/** For reading, wherever it leads; undefined: no regular file is there. Its caller closes it. */
+export async function openRegular(path: string): Promise<Opened | undefined> {
+  const file = await orNothing(open(path, READ));
+  if (!file) return undefined;
+  let opened: Opened | undefined;
+  try {
+    const found = await file.stat({ bigint: true });
+    if (found.isFile()) opened = { file, path, size: Number(found.size), stamp: stampOf(found) };
+  } finally {
+    if (opened === undefined) await file.close();
+  }
+  return opened;
 }
 
 async function pickleIn(dir: string): Promise<string | undefined> {
@@ -138,4 +182,5 @@ export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
 
+const notJson = (dir: string) => incomplete(`${join(dir, CONFIG_FILE)} is not JSON, or only half-written.`);
 const incomplete = (missing: string): Inspection => ({ kind: 'incomplete', missing });

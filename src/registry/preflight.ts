@@ -3,6 +3,8 @@
 // Pure, over what inspect.ts has read. One row per fact about vLLM (0.32 where no other version is named); a new fact is a new row.
 import { z } from 'zod';
 import type { BaseModel } from '../domain.ts';
+import { judgeFit } from './base-fit.ts';
+import type { BaseModules } from './base-modules.ts';
 import type { Tensor } from './safetensors.ts';
 import { judgeTensors } from './tensors.ts';
 
@@ -22,6 +24,8 @@ export interface Contents {
 export interface Surroundings {
   /** The base that engines will serve the adapter on, once one is known. */
   readonly base?: BaseModel | undefined;
+  /** That base's modules, where its files can be read. */
+  readonly modules?: BaseModules | undefined;
   /** The name of a tensor that holds NaN (safetensors.ts looks for one). */
   readonly nan?: string | undefined;
 }
@@ -108,9 +112,14 @@ export function preflight(contents: Contents, surroundings: Surroundings = {}): 
   const { r, rank_pattern, target_modules } = required.data;
   const ranks = [r, ...Object.values(rank_pattern ?? {})];
   const judged = judgeTensors(contents.tensors, { ranks, modules: target_modules });
-  reasons.push(...judged.reasons);
+  const { base, modules } = surroundings;
+  const fit =
+    base?.root === undefined || modules === undefined
+      ? { reasons: [], warnings: [] }
+      : judgeFit(judged.pairs, { root: base.root, modules, isTransposed: isSet(config.fan_in_fan_out) });
+  reasons.push(...judged.reasons, ...fit.reasons);
   if (reasons.length > 0) return unservable(reasons);
-  const warnings = [...sentences(WARNINGS, config), ...judged.warnings, ...otherBase(config, surroundings.base)];
+  const warnings = [...sentences(WARNINGS, config), ...judged.warnings, ...fit.warnings, ...otherBase(config, base)];
   return { kind: 'servable', rank: Math.max(...ranks), warnings };
 }
 
@@ -131,7 +140,7 @@ function withoutTensors(pickle: string | undefined): string {
   return `There is no adapter_model.safetensors.${instead} Save with safetensors.`;
 }
 
-/** Only a warning: a base has other paths on other machines. The last part of each is compared, and no part that is only a revision. */
+/** Only a warning: a base has other paths on other machines. The last part of each is compared. */
 function otherBase(config: Config, base: BaseModel | undefined): string[] {
   const trained = config.base_model_name_or_path;
   if (typeof trained !== 'string' || trained === '' || base?.root === undefined) return [];
@@ -142,15 +151,21 @@ function otherBase(config: Config, base: BaseModel | undefined): string[] {
 }
 
 function sameModel(a: string, b: string): boolean {
-  const parts = (text: string) =>
-    text
-      .toLowerCase()
-      .split(/[/\\]/)
-      .filter((part) => part !== '')
-      // The hub's cache: models--Qwen--Qwen3-8B/snapshots/<commit>.
-      .map((part) => (part.startsWith('models--') ? (part.split('--').at(-1) ?? part) : part));
-  const [left, right] = [parts(a), parts(b)];
-  return left.includes(right.at(-1) ?? '') || right.includes(left.at(-1) ?? '');
+  const [left, right] = [readPath(a), readPath(b)];
+  return left.parts.includes(right.name) || right.parts.includes(left.name);
+}
+
+/** In the hub's cache (models--Qwen--Qwen3-8B/snapshots/<commit>) the last part is only a revision. */
+function readPath(text: string): { parts: readonly string[]; name: string } {
+  const parts = text
+    .toLowerCase()
+    .split(/[/\\]/)
+    .filter((part) => part !== '');
+  const cached = parts
+    .find((part) => part.startsWith('models--'))
+    ?.split('--')
+    .at(-1);
+  return cached === undefined ? { parts, name: parts.at(-1) ?? '' } : { parts: [cached], name: cached };
 }
 
 const unservable = (reasons: readonly string[]): Verdict => ({ kind: 'unservable', reasons });

@@ -73,7 +73,7 @@ export class Registry {
     const catalog = new Catalog();
     this.catalog = catalog;
     this.#ledger = new Ledger({ catalog, rows, nowMs, tell: onChange });
-    this.#arrivals = new Arrivals({ catalog, ledger: this.#ledger, files, roots, ids: this.#ids, nowMs, pathOf });
+    this.#arrivals = new Arrivals({ catalog, ledger: this.#ledger, files, ids: this.#ids, nowMs, pathOf });
     this.#pins = new Pins({ catalog, rows, nowMs });
     this.#deletion = { catalog, ledger: this.#ledger, pins: this.#pins, nowMs };
   }

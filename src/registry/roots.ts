@@ -1,17 +1,11 @@
 // Where adapters may be read from. A path is judged by where it really leads, after every symlink; a file that was opened is the one
 // that was judged, whatever is put in its place meanwhile.
-import { constants, type FileHandle, open, readlink, realpath, stat } from 'node:fs/promises';
+import { constants, readlinkSync } from 'node:fs';
+import { type FileHandle, open, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import { StepgateError } from '../errors.ts';
 import { hasCode, orNothing } from './inspect.ts';
-
-/** A regular file inside the roots. */
-export interface Opened {
-  readonly file: FileHandle;
-  /** Its real path when it was opened. */
-  readonly path: string;
-  readonly size: number;
-}
+import { type Opened, stampOf } from './originals.ts';
 
 export class Roots {
   readonly #roots: readonly string[];
@@ -54,8 +48,9 @@ export class Roots {
     if (file === undefined) return undefined;
     let opened: Opened | undefined;
     try {
-      const found = await file.stat();
-      if (found.isFile() && (await isAt(file, real))) opened = { file, path: real, size: found.size };
+      const found = await file.stat({ bigint: true });
+      if (found.isFile() && (await isAt(file, real)))
+        opened = { file, path: real, size: Number(found.size), stamp: stampOf(found) };
     } finally {
       if (opened === undefined) await file.close();
     }
@@ -89,7 +84,8 @@ export const handlePath = ({ file, path }: Opened): string => (HANDLES === undef
 
 /** Whether the opened file lies at this real path: a directory on the way may have become a link after it was judged. */
 async function isAt(file: FileHandle, real: string): Promise<boolean> {
-  if (HANDLES !== undefined) return (await readlink(`${HANDLES}/${file.fd}`)) === real;
+  // Synchronous: the kernel answers from memory, wherever the file is.
+  if (HANDLES !== undefined) return readlinkSync(`${HANDLES}/${file.fd}`) === real;
   const [opened, there, again] = await Promise.all([file.stat(), orNothing(stat(real)), orNothing(realpath(real))]);
   return again === real && there?.ino === opened.ino && there.dev === opened.dev;
 }

@@ -1,6 +1,6 @@
 // Whether an adapter's tensors are what its config says: names that engines can read, pairs, shapes, ranks, modules. Pure, over the
 // header of the safetensors file. vLLM takes the tensors for the truth and the config only for the scale, so where the two differ it
-// loads without a word what PEFT would refuse.
+// loads without a word what PEFT would refuse. Whether they fit a base is base-fit.ts's to say.
 import type { Tensor } from './safetensors.ts';
 
 export interface Expected {
@@ -16,25 +16,33 @@ export interface Judgement {
   readonly warnings: readonly string[];
 }
 
+/** By module: its name without the wrapper that PEFT puts around the base. */
+export type Pairs = ReadonlyMap<string, Pair>;
+
 /** Examples of one fault that are named; the rest is counted. */
 const NAMED_MAX = 3;
 
-interface Pair {
-  a?: Tensor;
-  b?: Tensor;
+export interface Pair {
+  readonly a?: Tensor;
+  readonly b?: Tensor;
+  /** Of an embedding: lora_A is [r, vocabulary], lora_B [width, r]. */
+  readonly embedding: boolean;
 }
 
-export function judgeTensors(tensors: ReadonlyMap<string, Tensor>, expected: Expected): Judgement {
-  if (tensors.size === 0) return { reasons: ['adapter_model.safetensors holds no tensors.'], warnings: [] };
+export function judgeTensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  expected: Expected,
+): Judgement & { readonly pairs: Pairs } {
+  if (tensors.size === 0)
+    return { pairs: new Map(), reasons: ['adapter_model.safetensors holds no tensors.'], warnings: [] };
   const unread: string[] = [];
   const pairs = new Map<string, Pair>();
   for (const [name, tensor] of tensors) {
     const read = readName(name);
     if (read === undefined) unread.push(name);
     else if (read !== 'base') {
-      const pair = pairs.get(read.module) ?? {};
-      pair[read.half] = tensor;
-      pairs.set(read.module, pair);
+      const { module, half, embedding } = read;
+      pairs.set(module, { ...pairs.get(module), embedding, [half]: tensor });
     }
   }
   const reasons = [
@@ -45,25 +53,26 @@ export function judgeTensors(tensors: ReadonlyMap<string, Tensor>, expected: Exp
     ),
     ...judgeShapes(pairs, expected.ranks),
   ];
-  return { reasons, warnings: reasons.length > 0 ? [] : judgeModules([...pairs.keys()], expected.modules) };
+  return { pairs, reasons, warnings: reasons.length > 0 ? [] : judgeModules([...pairs.keys()], expected.modules) };
 }
 
 const MATRIX = /^(?:base_model\.model\.)?(.+)\.(?:lora_([AB])\.weight|lora_embedding_([AB]))$/;
 
 /** `base`: a weight of the base itself, which engines skip. Undefined: engines refuse the file. */
-function readName(name: string): { module: string; half: 'a' | 'b' } | 'base' | undefined {
+function readName(name: string): { module: string; half: 'a' | 'b'; embedding: boolean } | 'base' | undefined {
   if (/\.(?:embed_tokens|lm_head)\.base_layer\.weight$/.test(name)) return 'base';
   const match = MATRIX.exec(name);
   if (match === null) return undefined;
-  return { module: match[1] ?? '', half: (match[2] ?? match[3]) === 'A' ? 'a' : 'b' };
+  const half = (match[2] ?? match[3]) === 'A' ? 'a' : 'b';
+  return { module: match[1] ?? '', half, embedding: match[3] !== undefined };
 }
 
 /** lora_A is [r, in], lora_B [out, r]; of embeddings too. Experts are fused, r times their number: not judged. */
-function judgeShapes(pairs: ReadonlyMap<string, Pair>, ranks: readonly number[]): string[] {
+function judgeShapes(pairs: Pairs, ranks: readonly number[]): string[] {
   const bent: string[] = [];
   const otherRank: string[] = [];
   for (const [module, { a, b }] of pairs) {
-    if (a === undefined || b === undefined || /\bexperts\b/.test(module)) continue;
+    if (a === undefined || b === undefined || isExpert(module)) continue;
     const [rank, rankOfB] = [a.shape[0], b.shape[1]];
     const flat = a.shape.length !== 2 || b.shape.length !== 2 || rank !== rankOfB;
     if (flat) bent.push(`${module} (lora_A [${a.shape}], lora_B [${b.shape}])`);
@@ -79,6 +88,9 @@ function judgeShapes(pairs: ReadonlyMap<string, Pair>, ranks: readonly number[])
     ),
   ];
 }
+
+/** Formats differ in how they name and fuse experts, so they are not judged. */
+export const isExpert = (module: string): boolean => /\bexperts\b/.test(module);
 
 /** A pattern cannot be compared: it may be Python's own kind, or a word such as all-linear. */
 function judgeModules(modules: readonly string[], targets: string | readonly string[]): string[] {
@@ -107,7 +119,8 @@ function judgeModules(modules: readonly string[], targets: string | readonly str
   ];
 }
 
-function fault(names: readonly string[], say: (list: string) => string): string[] {
+/** One sentence for all that have a fault; none where nothing has. */
+export function fault(names: readonly string[], say: (list: string) => string): string[] {
   if (names.length === 0) return [];
   const rest = names.length > NAMED_MAX ? ` and ${names.length - NAMED_MAX} more` : '';
   return [say(`${names.slice(0, NAMED_MAX).join(', ')}${rest}`)];

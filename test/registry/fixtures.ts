@@ -12,7 +12,9 @@ import {
   type ModelName,
   NO_DETAILS,
 } from '../../src/domain.ts';
+import { openRegular } from '../../src/registry/inspect.ts';
 import { printName } from '../../src/registry/name.ts';
+import { Original } from '../../src/registry/originals.ts';
 import { Registry, type RegistryChange, type RegistryOptions } from '../../src/registry/registry.ts';
 import type { ModelSettings } from '../../src/registry/resolution.ts';
 
@@ -51,6 +53,13 @@ export function withHeader(header: unknown, data: Buffer): Buffer {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   return Buffer.concat([length, json, data]);
+}
+
+/** A file as it is read; closed when the test ends. */
+export async function original(path: string): Promise<Original> {
+  const file = await Original.read((await openRegular(path)) ?? expect.fail(`no file ${path}`));
+  onTestFinished(() => file.close());
+  return file;
 }
 
 export interface Written {
