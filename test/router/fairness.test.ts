@@ -1,0 +1,204 @@
+// The router's promises of fairness, as transcripts: `>>` what happened, `<<` what it asked for.
+import { describe, expect, test } from 'vitest';
+import type { RouterOptions } from '../../src/router/router.ts';
+import { replay, trim } from './transcript.ts';
+
+const promise = (name: string, text: string, options: Partial<RouterOptions> = {}) =>
+  test(name, () => expect(replay(text, options)).toBe(trim(text)));
+
+describe('no adapter starves', () => {
+  promise(
+    'who has waited its bound gets a slot drained: requests that came later queue behind, running ones end in peace',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2
+     @ 900
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> ended 1
+     @ 1000
+     @ 1100
+     >> arrived 4 m@1
+     @ 1200
+     >> ended 3
+     << unload gpu-0 m@1 drain
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 drain
+     >> loaded gpu-0 m@2
+     << dispatch 2 gpu-0 drain
+     @ 1300
+     >> ended 2
+     << unload gpu-0 m@2 evict
+     >> unloaded gpu-0 m@2
+     << load gpu-0 m@1 evict
+     >> loaded gpu-0 m@1
+     << dispatch 4 gpu-0 evict`,
+  );
+
+  promise(
+    'an endless stream on the drained adapter makes a second one drain, and the first serves again when its slot is not needed',
+    `>> up gpu-0 slots=2 holds=m@1,m@2
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@3
+     @ 1000
+     @ 2000
+     >> ended 2
+     << unload gpu-0 m@2 drain
+     >> unloaded gpu-0 m@2
+     << load gpu-0 m@3 drain
+     >> arrived 4 m@1
+     << dispatch 4 gpu-0 resident
+     >> loaded gpu-0 m@3
+     << dispatch 3 gpu-0 drain`,
+  );
+
+  promise(
+    'lines are served in the order in which they formed',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2
+     >> arrived 3 m@3
+     >> arrived 4 m@2
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 evict
+     >> loaded gpu-0 m@2
+     << dispatch 2 gpu-0 evict
+     << dispatch 4 gpu-0 evict`,
+  );
+
+  promise(
+    'who cannot be served within its bound is told so',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> pinned m@1
+     >> arrived 1 m@2
+     @ 1000
+     @ 10000
+     << reject 1 no_capacity`,
+  );
+
+  promise(
+    'a full queue refuses at once',
+    `>> up gpu-0
+     >> arrived 1 m@1
+     << load gpu-0 m@1 room
+     >> arrived 2 m@1
+     << reject 2 no_capacity`,
+    { queueMax: 1 },
+  );
+});
+
+describe('classes', () => {
+  promise(
+    'the more urgent line gets the slot that comes free, though another one formed earlier',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 class=eval
+     >> arrived 3 m@3 class=rollout
+     >> arrived 4 m@4 class=interactive
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@4 evict`,
+  );
+
+  promise(
+    'a line is as urgent as the most urgent request in it',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 class=eval
+     >> arrived 3 m@3 class=rollout
+     >> arrived 4 m@2 class=interactive
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 evict
+     >> loaded gpu-0 m@2
+     << dispatch 2 gpu-0 evict
+     << dispatch 4 gpu-0 evict`,
+  );
+
+  promise(
+    'a line that has waited the bound of its class comes before all that are more urgent: an evaluation is never starved',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 class=eval
+     @ 5900
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> ended 1
+     @ 6000
+     >> arrived 4 m@4 class=interactive
+     >> ended 3
+     << unload gpu-0 m@1 drain
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 drain`,
+  );
+});
+
+describe('replicas', () => {
+  promise(
+    'an adapter that is far busier than another backend is loaded there too; who showed the need does not wait for it',
+    `>> up gpu-0 holds=m@1
+     >> up gpu-1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     << load gpu-1 m@1 replica
+     >> arrived 4 m@1
+     << dispatch 4 gpu-0 resident
+     >> loaded gpu-1 m@1
+     >> arrived 5 m@1
+     << dispatch 5 gpu-1 resident`,
+    { replicateAbove: 2 },
+  );
+
+  promise(
+    'a replica takes no slot that is in use',
+    `>> up gpu-0 holds=m@1
+     >> up gpu-1 slots=1 holds=m@2
+     >> arrived 1 m@2
+     << dispatch 1 gpu-1 resident
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> arrived 4 m@1
+     << dispatch 4 gpu-0 resident`,
+    { replicateAbove: 1 },
+  );
+});
+
+describe('slow loads', () => {
+  promise(
+    'an adapter whose load took long serves four times as long before it is drained for another',
+    `>> up gpu-0 slots=1
+     >> arrived 1 m@1
+     << load gpu-0 m@1 room
+     @ 4000
+     >> loaded gpu-0 m@1
+     << dispatch 1 gpu-0 room
+     >> arrived 2 m@2
+     @ 19000
+     >> arrived 3 m@1
+     << dispatch 3 gpu-0 resident
+     >> ended 1
+     @ 21000
+     >> arrived 4 m@1
+     >> ended 3
+     << unload gpu-0 m@1 drain`,
+    { waitMsMax: 60_000 },
+  );
+});
