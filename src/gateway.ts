@@ -13,6 +13,7 @@ import type { Registry } from './registry/registry.ts';
 import type { Effect } from './router/effects.ts';
 import type { RouterEvent, Target } from './router/events.ts';
 import { Router } from './router/router.ts';
+import { TicketTable } from './ticket-table.ts';
 
 export interface GatewayParts {
   readonly config: Config;
@@ -31,7 +32,7 @@ export class Gateway {
   readonly config: Config;
   readonly startedAtMs = Date.now();
   readonly #log: Logger;
-  readonly #exchanges = new Map<TicketId, Exchange>();
+  readonly #exchanges = new TicketTable<Exchange>();
   readonly #events: RouterEvent[] = [];
   #feeding = false;
   #tickets = 0;

@@ -69,6 +69,7 @@ export function forward(request: Forwarding, onEnd: (end: ForwardEnd) => void): 
 type Phase = 'idle' | 'pass' | 'collect' | 'over';
 
 class Transfer implements Dispatcher.DispatchHandler {
+  place = -1;
   readonly #request: Forwarding;
   readonly #response: ServerResponse;
   readonly #onEnd: (end: ForwardEnd) => void;

@@ -9,6 +9,7 @@ import type {
   TicketId,
   Why,
 } from '../domain.ts';
+import { TicketTable } from '../ticket-table.ts';
 import { Demand } from './demand.ts';
 import type { AdapterTarget, Target } from './events.ts';
 
@@ -83,7 +84,7 @@ export interface Failure {
 
 export interface RouterState {
   readonly backends: Map<BackendName, BackendState>;
-  readonly tickets: Map<TicketId, Ticket>;
+  readonly tickets: TicketTable<Ticket>;
   readonly lines: Map<AdapterId, Line>;
   /** backend -> adapter -> failure. */
   readonly failures: Map<BackendName, Map<AdapterId, Failure>>;
@@ -113,7 +114,7 @@ export interface Drain {
 export function emptyState(): RouterState {
   return {
     backends: new Map(),
-    tickets: new Map(),
+    tickets: new TicketTable(),
     lines: new Map(),
     failures: new Map(),
     pinned: new Set(),
