@@ -214,7 +214,7 @@ export class Adapters {
     if (newest?.adapter === undefined || base === undefined) return;
     this.#remember(newest); // where several were registered at once, its own news may not have been told yet
     const { id: adapter, rank } = newest.adapter;
-    const target = { kind: 'adapter', adapter, base: base.name, rank } as const;
+    const target = { kind: 'adapter', adapter, model, base: base.name, rank } as const;
     this.#parts.feed({ type: 'published', model, checkpoint: newest.id, target });
   }
 

@@ -18,6 +18,12 @@ export type AdapterId = Brand<string, 'AdapterId'>;
 export type CheckpointId = Brand<string, 'CheckpointId'>;
 /** SHA-256 of an adapter's files, 64 hex digits. */
 export type Digest = Brand<string, 'Digest'>;
+/** Who asks: requests of one tenant never crowd out another's. Told from the key that a request came with. */
+export type TenantId = Brand<string, 'TenantId'>;
+/** An evaluation over many checkpoints, announced or noticed. */
+export type SweepId = Brand<string, 'SweepId'>;
+/** Slots kept for somebody. */
+export type ReservationId = Brand<string, 'ReservationId'>;
 /** One waiting or running request. */
 export type TicketId = Brand<number, 'TicketId'>;
 
@@ -128,6 +134,10 @@ export type Why =
   | 'replica'
   /** Loaded ahead of requests, because it is the newest checkpoint. */
   | 'publish'
+  /** Loaded ahead of requests, because a sweep comes to it next. */
+  | 'prefetch'
+  /** Loaded ahead of requests, because a slot is reserved for it. */
+  | 'reserved'
   /** Unloaded because its checkpoint was deleted or replaced. */
   | 'retired'
   /** Unloaded because the engine listed more adapters than it has slots for. */

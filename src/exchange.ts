@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici';
 import { type Deadlines, type ForwardEnd, forward } from './backends/forward.ts';
 import { requestHeaders } from './backends/headers.ts';
 import type { Config } from './config.ts';
-import type { BackendName, BaseName, Checkpoint, RequestClass, TicketId, Why } from './domain.ts';
+import type { BackendName, BaseName, Checkpoint, RequestClass, TenantId, TicketId, Why } from './domain.ts';
 import { type ErrorCode, StepgateError } from './errors.ts';
 import { errorBody, sendError } from './openai/error-body.ts';
 import type { Route } from './openai/routes.ts';
@@ -23,6 +23,7 @@ export interface Asked {
   /** Undefined: the base itself is asked for. */
   readonly checkpoint: Checkpoint | undefined;
   readonly class: RequestClass;
+  readonly tenant: TenantId;
   readonly stream: boolean;
   /** The original bytes with only the model's name replaced by the engine's. */
   readonly body: readonly Buffer[];

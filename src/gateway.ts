@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { Adapters } from './adapters.ts';
 import type { Config } from './config.ts';
-import { as, assertNever, type TicketId } from './domain.ts';
+import { as, assertNever, type BaseName, type Checkpoint, type TicketId } from './domain.ts';
 import { type Asked, type Bounce, Exchange, type OutcomeCode } from './exchange.ts';
 import { Fleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
@@ -82,12 +82,9 @@ export class Gateway {
     this.#exchanges.set(ticket, exchange);
     if (this.#closing) return exchange.reject('shutting_down', 'the gateway is stopping; ask again in a moment');
     const { base, checkpoint } = asked;
-    const adapter = checkpoint?.adapter;
-    const target: Target =
-      adapter === undefined
-        ? { kind: 'base', base }
-        : { kind: 'adapter', adapter: adapter.id, base, rank: adapter.rank };
-    this.#feed({ type: 'arrived', ticket, target, class: asked.class });
+    const target = targetOf(base, checkpoint);
+    const { class: kind, tenant } = asked;
+    this.#feed({ type: 'arrived', ticket, target, class: kind, tenant, affinity: undefined });
     if (exchange.placed === undefined) exchange.hold();
   }
 
@@ -190,4 +187,10 @@ export class Gateway {
     clearTimeout(this.#alarm);
     await this.fleet.close();
   }
+}
+
+function targetOf(base: BaseName, checkpoint: Checkpoint | undefined): Target {
+  if (checkpoint?.adapter === undefined) return { kind: 'base', base };
+  const { id, rank } = checkpoint.adapter;
+  return { kind: 'adapter', adapter: id, model: checkpoint.model, base, rank };
 }

@@ -1,6 +1,14 @@
 // What one decision of the router costs as the fleet, the adapters it knows and the requests that wait grow. Real time, no engines: slots stay
 // busy, requests end and arrive in turn. Medians of five rounds; the growth is the result, the microseconds belong to the machine.
-import { type AdapterId, as, type BackendName, type BaseName, type TicketId } from '../../src/domain.ts';
+import {
+  type AdapterId,
+  as,
+  type BackendName,
+  type BaseName,
+  type ModelName,
+  type TenantId,
+  type TicketId,
+} from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
 import type { RouterEvent } from '../../src/router/events.ts';
 import { seeded } from '../../test/random.ts';
@@ -8,6 +16,8 @@ import { stepgate } from './schedulers/stepgate.ts';
 import type { Scheduler } from './types.ts';
 
 const BASE = as<BaseName>('base');
+const MODEL = as<ModelName>('m');
+const TENANT = as<TenantId>('');
 const SLOTS = 8;
 const [ROUNDS, EVENTS] = [5, 400];
 const backend = (index: number): BackendName => as<BackendName>(`gpu-${index}`);
@@ -53,8 +63,15 @@ class Busy {
   }
 
   #arrive(adapter: number): void {
-    const target = { kind: 'adapter', adapter: as<AdapterId>(`m@${adapter}`), base: BASE, rank: 32 } as const;
-    this.#step({ type: 'arrived', class: 'rollout', ticket: as<TicketId>(++this.#tickets), target });
+    const target = {
+      kind: 'adapter',
+      adapter: as<AdapterId>(`m@${adapter}`),
+      model: MODEL,
+      base: BASE,
+      rank: 32,
+    } as const;
+    const ticket = as<TicketId>(++this.#tickets);
+    this.#step({ type: 'arrived', class: 'rollout', tenant: TENANT, affinity: undefined, ticket, target });
   }
 
   /** One request ends, another arrives for what is held: two decisions. */

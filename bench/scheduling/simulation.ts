@@ -7,6 +7,7 @@ import {
   type BaseName,
   type CheckpointId,
   type ModelName,
+  type TenantId,
   type TicketId,
 } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
@@ -42,7 +43,13 @@ export interface SimulationOptions {
 
 type Happening = () => void;
 
-const targetOf = (adapter: AdapterId): AdapterTarget => ({ kind: 'adapter', adapter, base: BASE, rank: RANK });
+const targetOf = (adapter: AdapterId, model: string): AdapterTarget => ({
+  kind: 'adapter',
+  adapter,
+  model: as<ModelName>(model),
+  base: BASE,
+  rank: RANK,
+});
 
 export const adapterOf = (model: string, step: number | undefined): AdapterId =>
   as<AdapterId>(step === undefined ? model : `${model}@${step}`);
@@ -138,7 +145,7 @@ export class Simulation {
       type: 'published',
       model: as<ModelName>(model),
       checkpoint: as<CheckpointId>(`${model}@${step}`),
-      target: targetOf(adapterOf(model, step)),
+      target: targetOf(adapterOf(model, step), model),
     });
   }
 
@@ -149,9 +156,10 @@ export class Simulation {
     const arrival: Arrival = {
       type: 'arrived',
       ticket: as<TicketId>(index),
-      target: targetOf(adapter),
+      target: targetOf(adapter, request.model),
       class: kind,
-      tenant,
+      tenant: as<TenantId>(tenant),
+      affinity: undefined,
       session,
       promptTokens,
     };

@@ -44,7 +44,7 @@ export interface Workload {
 }
 
 /** `arrived` as the bench says it: what a better policy may want to know is there already, though today's router does not read it. */
-export type Arrival = Extract<RouterEvent, { type: 'arrived' }> & Pick<Request, 'tenant' | 'session' | 'promptTokens'>;
+export type Arrival = Extract<RouterEvent, { type: 'arrived' }> & Pick<Request, 'session' | 'promptTokens'>;
 
 export interface Scheduler {
   step(event: RouterEvent, now: number): readonly Effect[];

@@ -1,10 +1,22 @@
 // The router's one entrance: everything that can happen, as data. Times are monotonic milliseconds and come as `now` beside the event.
-import type { AdapterId, BackendName, BaseName, CheckpointId, ModelName, RequestClass, TicketId } from '../domain.ts';
+import type {
+  AdapterId,
+  BackendName,
+  BaseName,
+  CheckpointId,
+  ModelName,
+  RequestClass,
+  ReservationId,
+  SweepId,
+  TenantId,
+  TicketId,
+} from '../domain.ts';
 
 /** An adapter as engines must be able to take it: on this base, and with this rank. */
 export interface AdapterTarget {
   readonly kind: 'adapter';
   readonly adapter: AdapterId;
+  readonly model: ModelName;
   readonly base: BaseName;
   readonly rank: number;
 }
@@ -12,9 +24,32 @@ export interface AdapterTarget {
 /** What a request needs: a base alone, or an adapter on that base. */
 export type Target = { readonly kind: 'base'; readonly base: BaseName } | AdapterTarget;
 
+/** Slots kept free of everybody else: for one adapter, for a model's adapters, for `latest` of a model, or for the requests of a class. */
+export type ReservedFor =
+  | { readonly kind: 'adapter'; readonly target: AdapterTarget }
+  | { readonly kind: 'model'; readonly model: ModelName; readonly base: BaseName }
+  | { readonly kind: 'latest'; readonly model: ModelName; readonly base: BaseName }
+  | { readonly kind: 'class'; readonly class: RequestClass };
+
+export interface Reservation {
+  readonly id: ReservationId;
+  readonly for: ReservedFor;
+  /** Over the whole fleet. */
+  readonly slots: number;
+}
+
 export type RouterEvent =
   /** A request wants an answer. Its ticket ends exactly once: by `ended`, `cancelled`, or the effect `reject`. */
-  | { readonly type: 'arrived'; readonly ticket: TicketId; readonly target: Target; readonly class: RequestClass }
+  | {
+      readonly type: 'arrived';
+      readonly ticket: TicketId;
+      readonly target: Target;
+      readonly class: RequestClass;
+      readonly tenant: TenantId;
+      /** A hash (32 bits, unsigned) of its session, else of how its prompt begins: requests that share it do well on one engine. Undefined: none, or
+       *  not worth computing, since one engine at most holds what is asked for. */
+      readonly affinity: number | undefined;
+    }
   /** Its caller left, waiting or running. */
   | { readonly type: 'cancelled'; readonly ticket: TicketId }
   /** A dispatched request is over. `missing`: the engine answered 404 for an adapter it should hold, nothing reached the
@@ -65,5 +100,16 @@ export type RouterEvent =
   /** Never evict it until `unpinned`. */
   | { readonly type: 'pinned'; readonly adapter: AdapterId }
   | { readonly type: 'unpinned'; readonly adapter: AdapterId }
+  /** A sweep says what it has still to ask for, in the order in which it will; `requests` of 0: nothing any more. Replaces what it said before. */
+  | {
+      readonly type: 'announced';
+      readonly sweep: SweepId;
+      readonly expected: readonly { readonly target: AdapterTarget; readonly requests: number }[];
+    }
+  /** It is over, or was given up. */
+  | { readonly type: 'withdrawn'; readonly sweep: SweepId }
+  /** Keep these slots until `released`. One that would be over-committed was refused before it came here. */
+  | { readonly type: 'reserved'; readonly reservation: Reservation }
+  | { readonly type: 'released'; readonly reservation: ReservationId }
   /** Asked for by `wakeAt`. */
   | { readonly type: 'tick' };

@@ -1,7 +1,7 @@
 // Who waits for what: one line per adapter; the place where loads, evictions and drains are asked for.
 // Lines are served by class, the most urgent first, and within a class in the order in which they formed; but a line that has waited the bound of its
 // class comes before all, gets a slot drained for it, and one more after each further bound: no class starves.
-import type { AdapterId, CheckpointId, ModelName, RequestClass } from '../domain.ts';
+import type { AdapterId, RequestClass } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Effect } from './effects.ts';
 import type { AdapterTarget } from './events.ts';
@@ -9,7 +9,7 @@ import { deadlineOf, drainDueAt, earlier, inOrder, rank } from './order.ts';
 import type { Policy } from './policy.ts';
 import type { RouterOptions } from './router.ts';
 import type { Slots } from './slots.ts';
-import type { BackendState, Failure, Line, RouterState, Ticket } from './state.ts';
+import type { BackendState, Failure, Line, Publish, RouterState, Ticket } from './state.ts';
 import { drainsFor, failureOf, isLoadingAnywhere, isReady, isUnloading, serves } from './state.ts';
 
 /** Nothing could be drained yet: a slot may have served its time by then, though nothing else happens. */
@@ -21,6 +21,8 @@ interface Parts {
   readonly policy: Policy;
   readonly options: RouterOptions;
   readonly emit: (effect: Effect) => void;
+  /** A published adapter became ready. */
+  readonly promote: (publish: Publish, adapter: AdapterId) => void;
 }
 
 export class Lines {
@@ -29,10 +31,12 @@ export class Lines {
   readonly #policy: Policy;
   readonly #options: RouterOptions;
   readonly #emit: (effect: Effect) => void;
+  readonly #promote: Parts['promote'];
   /** A line has waited its bound and nothing could be drained for it: it tries again whenever something changes. */
   #isOverdue = false;
 
-  constructor({ state, slots, policy, options, emit }: Parts) {
+  constructor({ state, slots, policy, options, emit, promote }: Parts) {
+    this.#promote = promote;
     this.#state = state;
     this.#slots = slots;
     this.#policy = policy;
@@ -84,24 +88,11 @@ export class Lines {
     this.#slots.dismissRetired(line.adapter, now);
   }
 
-  publish(target: AdapterTarget, publish: { model: ModelName; checkpoint: CheckpointId }, now: number): void {
+  /** A line without requests, so that its adapter gets a slot ahead of them. */
+  publish(target: AdapterTarget, publish: Publish, now: number): void {
     const line = this.#line(target, 'rollout', now);
     line.publish = publish;
     this.#serveLine(line, now);
-  }
-
-  /** Who asks for the bare name asks for this one from now on: the one before it has lost those callers, and may make room. */
-  promote(publish: { model: ModelName; checkpoint: CheckpointId }, adapter: AdapterId): void {
-    const { newest, demand } = this.#state;
-    const before = newest.get(publish.model);
-    if (before !== undefined && before !== adapter) demand.forget(before);
-    newest.set(publish.model, adapter);
-    this.#emit({ type: 'promote', ...publish });
-  }
-
-  /** A newer checkpoint of the model is coming: the older one need not become warm any more. */
-  supersede(model: ModelName): void {
-    for (const line of this.#state.lines.values()) if (line.publish?.model === model) this.unpublish(line.adapter);
   }
 
   unpublish(adapter: AdapterId): void {
@@ -119,9 +110,9 @@ export class Lines {
     if (holders.length === 0) return;
     this.#state.lines.delete(adapter);
     this.#state.waiting -= line.tickets.length;
-    if (line.publish !== undefined) this.promote(line.publish, adapter);
+    if (line.publish !== undefined) this.#promote(line.publish, adapter);
     for (const ticket of line.tickets) {
-      const backend = this.#policy.route(holders);
+      const backend = this.#policy.route(holders, ticket.affinity);
       const why = backend.held.get(adapter)?.residency.why ?? 'resident';
       this.#emit(this.#slots.lease(ticket, backend, why, now));
     }
@@ -139,7 +130,7 @@ export class Lines {
     const isOverdue = this.#isOverdue;
     this.#isOverdue = false;
     for (const line of inOrder(this.#state, this.#options, now)) {
-      if (!isOverdue && this.#policy.home(this.#state, this.#up(), now) === undefined) return;
+      if (!isOverdue && this.#policy.home(this.#state, { candidates: this.#up(), claim: undefined, now }) === undefined) return;
       this.#serveLine(line, now);
     }
   }
@@ -161,9 +152,11 @@ export class Lines {
       line,
       (backend) => !backend.held.has(adapter) && failureOf(this.#state, backend.name, adapter, now) === undefined,
     );
-    const home = this.#policy.home(this.#state, candidates, now);
+    const cause = line.tickets.length === 0 ? 'publish' : 'request';
+    const search = { candidates, claim: { target: line.target, class: line.class, cause }, now } as const;
+    const home = this.#policy.home(this.#state, search);
     if (home !== undefined && home.victim === undefined) {
-      this.#slots.load(home.backend, adapter, { ...(line.tickets.length === 0 && { cause: 'publish' }), now });
+      this.#slots.load(home.backend, adapter, { ...(cause === 'publish' && { cause }), now });
       return this.undrain(adapter, now); // 1
     }
     const promised = drainsFor(this.#state, adapter);
@@ -172,32 +165,12 @@ export class Lines {
       return this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now }); // 3
     }
     if (now < drainDueAt(line, promised.size, this.#options)) return;
-    const drained = this.#policy.drain(this.#state, candidates, now);
+    const drained = this.#policy.drain(this.#state, search);
     if (drained?.victim === undefined) {
       this.#isOverdue = true;
       return;
     }
     this.#slots.drain(drained.backend, drained.victim, { why: 'drain', heir: adapter, now }); // 4
-  }
-
-  /**
-   * One more backend loads what `holder`, the least busy of those that hold it, serves, when another one is far less busy and has a slot
-   * that nobody uses (the balance gate of SGLang's cache-aware routing). Nobody waits for it: the request that showed the need runs where it is.
-   */
-  replicate(target: AdapterTarget, holder: BackendState, now: number): void {
-    const { adapter } = target;
-    const gate = holder.inFlight - this.#options.replicateAbove;
-    if (gate <= 0 || isLoadingAnywhere(this.#state, adapter)) return;
-    const calm: BackendState[] = [];
-    for (const backend of this.#state.backends.values()) {
-      const could = backend.inFlight < gate && !backend.held.has(adapter) && serves(backend, target);
-      if (could && failureOf(this.#state, backend.name, adapter, now) === undefined) calm.push(backend);
-    }
-    if (calm.length === 0) return;
-    const home = this.#policy.home(this.#state, calm, now);
-    if (home?.victim !== undefined)
-      this.#slots.drain(home.backend, home.victim, { why: 'replica', heir: undefined, now });
-    else if (home !== undefined) this.#slots.load(home.backend, adapter, { cause: 'replica', now });
   }
 
   /** Slots that were being emptied for this adapter and need not be any more serve again. */

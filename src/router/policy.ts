@@ -1,6 +1,7 @@
 // The three choices that a better policy would make otherwise, and nothing else: among holders, where to load, whom to drain.
 // Pure: reads the state, changes nothing. Ties go by name, so that no choice depends on the order of a map.
-import type { BackendName } from '../domain.ts';
+import type { BackendName, RequestClass } from '../domain.ts';
+import type { AdapterTarget } from './events.ts';
 import type { BackendState, Held, RouterState } from './state.ts';
 import { isIdle, isReady } from './state.ts';
 
@@ -10,13 +11,29 @@ export interface Home {
   readonly victim: Held | undefined;
 }
 
+/** Who wants a slot, and what for. */
+export interface Claim {
+  readonly target: AdapterTarget;
+  /** Of the most urgent that waits for it. */
+  readonly class: RequestClass;
+  readonly cause: 'request' | 'publish' | 'replica' | 'prefetch' | 'reserved';
+}
+
+export interface Search {
+  /** Up, of the right base, not holding it. */
+  readonly candidates: readonly BackendState[];
+  /** Undefined: is there any slot to be had, for whomever? */
+  readonly claim: Claim | undefined;
+  readonly now: number;
+}
+
 export interface Policy {
-  /** Which of the backends that hold what is asked for; never called with none. */
-  route(holders: readonly BackendState[]): BackendState;
-  /** Which of the candidates (up, right base, not holding it) loads an adapter now; undefined: none can. Victims are idle. */
-  home(state: RouterState, candidates: readonly BackendState[], now: number): Home | undefined;
+  /** Which of the backends that hold what is asked for; never called with none. `affinity`: see `arrived`. */
+  route(holders: readonly BackendState[], affinity: number | undefined): BackendState;
+  /** Which of the candidates loads an adapter now; undefined: none can. Victims are idle. */
+  home(state: RouterState, search: Search): Home | undefined;
   /** Whose requests are to be the last on their slot, because another adapter has waited its bound; undefined: nobody's. */
-  drain(state: RouterState, candidates: readonly BackendState[], now: number): Home | undefined;
+  drain(state: RouterState, search: Search): Home | undefined;
 }
 
 /** An adapter serves for so many times what its load took before it may be drained: with slow loads, slots would otherwise spend their time loading. */
@@ -50,7 +67,7 @@ export const leastLoaded: Policy = {
     return holders.length === 1 ? first : (least(holders, byLoad) ?? first);
   },
 
-  home(state, candidates, now) {
+  home(state, { candidates, now }) {
     const roomy = least(
       candidates.filter((backend) => backend.held.size < backend.slots),
       byLoad,
@@ -63,7 +80,7 @@ export const leastLoaded: Policy = {
     );
   },
 
-  drain(state, candidates, now) {
+  drain(state, { candidates, now }) {
     return least(
       candidates.flatMap((backend) =>
         victims(

@@ -7,8 +7,10 @@ import type { RouterEvent, Target } from './events.ts';
 import { Lines } from './lines.ts';
 import type { Policy } from './policy.ts';
 import { leastLoaded } from './policy.ts';
+import { Publications } from './publications.ts';
+import { Replicas } from './replicas.ts';
 import { Slots } from './slots.ts';
-import type { BackendState, RouterState, Ticket } from './state.ts';
+import type { BackendState, Publish, RouterState, Ticket } from './state.ts';
 import { emptyState, failureOf, isReady, serves } from './state.ts';
 
 export interface RouterOptions {
@@ -33,6 +35,8 @@ export class Router {
   readonly #policy: Policy;
   readonly #slots: Slots;
   readonly #lines: Lines;
+  readonly #replicas: Replicas;
+  readonly #publications: Publications;
   #effects: Effect[] = [];
   #wakeAt: number | undefined;
 
@@ -41,7 +45,11 @@ export class Router {
     this.#policy = options.policy ?? leastLoaded;
     const emit = (effect: Effect) => this.#effects.push(effect);
     this.#slots = new Slots(this.state, emit);
-    this.#lines = new Lines({ state: this.state, slots: this.#slots, policy: this.#policy, options, emit });
+    const parts = { state: this.state, slots: this.#slots, policy: this.#policy, options, emit };
+    const promote = (publish: Publish, adapter: AdapterId) => this.#publications.promote(publish, adapter);
+    this.#lines = new Lines({ ...parts, promote });
+    this.#replicas = new Replicas(parts);
+    this.#publications = new Publications({ ...parts, lines: this.#lines });
   }
 
   /**
@@ -110,7 +118,7 @@ export class Router {
       case 'observed':
         return this.#slots.observe(event, now);
       case 'published':
-        return this.#published(event, now);
+        return this.#publications.published(event, now);
       case 'retired':
         this.state.retired.add(event.adapter);
         this.#lines.unpublish(event.adapter);
@@ -121,6 +129,11 @@ export class Router {
       case 'unpinned':
         this.state.pinned.delete(event.adapter);
         this.state.stirred = true;
+        return;
+      case 'announced':
+      case 'withdrawn':
+      case 'reserved':
+      case 'released':
         return;
       case 'tick':
         this.#wakeAt = undefined;
@@ -137,12 +150,14 @@ export class Router {
    * 1. No backend that could serve it is up: refuse. 2. A base needs no slot: the least loaded backend. 3. Holders: one of them, in this same
    * step. 4. Every backend has failed to load it lately: refuse with what it said. 5. The queue is full: refuse. 6. Wait in its line.
    */
-  #arrived({ ticket: id, target, class: kind }: Event<'arrived'>, now: number): void {
+  #arrived(event: Event<'arrived'>, now: number): void {
+    const { ticket: id, target, class: kind, tenant, affinity } = event;
     const able = this.#able(target);
-    const ticket: Ticket = { id, target, class: kind, arrivedAt: now, attempts: 0, place: { kind: 'waiting' } };
+    const place = { kind: 'waiting' } as const;
+    const ticket: Ticket = { id, target, class: kind, tenant, affinity, arrivedAt: now, attempts: 0, place };
     if (able.length === 0) return this.#refuseUnable(id, target); // 1
     this.state.tickets.set(id, ticket);
-    if (target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able), now); // 2
+    if (target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able, ticket.affinity), now); // 2
     this.state.demand.note(target.adapter, now);
     if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
     const holders = able.filter((backend) => isReady(backend.held.get(target.adapter)));
@@ -166,9 +181,9 @@ export class Router {
   }
 
   #dispatchAmong(holders: readonly BackendState[], ticket: Ticket, now: number): void {
-    const holder = this.#policy.route(holders);
+    const holder = this.#policy.route(holders, ticket.affinity);
     this.#dispatch(ticket, holder, now);
-    if (ticket.target.kind === 'adapter') this.#lines.replicate(ticket.target, holder, now);
+    if (ticket.target.kind === 'adapter') this.#replicas.follow(ticket.target, holder, now);
   }
 
   #refuseUnable(ticket: TicketId, target: Target): void {
@@ -212,7 +227,7 @@ export class Router {
     const able = this.#able(ticket.target);
     if (able.length === 0) return this.#lines.reject(ticket, 'backend_unavailable', unavailable(ticket.target));
     ticket.place = { kind: 'waiting' };
-    if (ticket.target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able), now);
+    if (ticket.target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able, ticket.affinity), now);
     this.#lines.joinFront(ticket, ticket.target, now);
   }
 
@@ -235,16 +250,6 @@ export class Router {
   #backendDown(name: BackendName, now: number): void {
     this.#slots.down(name, now);
     this.#lines.rejectStranded(now);
-  }
-
-  #published({ model, checkpoint, target }: Event<'published'>, now: number): void {
-    const { adapter } = target;
-    if (this.state.lines.get(adapter)?.publish?.checkpoint === checkpoint) return;
-    this.#lines.supersede(model);
-    this.state.retired.delete(adapter);
-    const warm = [...this.state.backends.values()].some((backend) => backend.up && isReady(backend.held.get(adapter)));
-    if (warm) this.#lines.promote({ model, checkpoint }, adapter);
-    else this.#lines.publish(target, { model, checkpoint }, now);
   }
 
   #wake(at: number | undefined): void {

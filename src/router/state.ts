@@ -6,6 +6,7 @@ import type {
   CheckpointId,
   ModelName,
   RequestClass,
+  TenantId,
   TicketId,
   Why,
 } from '../domain.ts';
@@ -55,6 +56,8 @@ export interface Ticket {
   readonly id: TicketId;
   readonly target: Target;
   readonly class: RequestClass;
+  readonly tenant: TenantId;
+  readonly affinity: number | undefined;
   readonly arrivedAt: number;
   /** Dispatches so far; two at most. */
   attempts: number;
@@ -72,7 +75,13 @@ export interface Line {
   class: RequestClass;
   readonly tickets: Ticket[];
   /** The model whose newest checkpoint this is, when it waits to become warm. */
-  publish: { readonly model: ModelName; readonly checkpoint: CheckpointId } | undefined;
+  publish: Publish | undefined;
+}
+
+/** `latest` of the model is to lead to this checkpoint. */
+export interface Publish {
+  readonly model: ModelName;
+  readonly checkpoint: CheckpointId;
 }
 
 /** A load that failed, remembered so that nobody tries again at once. */

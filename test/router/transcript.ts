@@ -64,8 +64,10 @@ function parse(text: string): RouterEvent {
           type,
           ticket: Number(first),
           class: options.get('class') ?? 'interactive',
+          tenant: options.get('tenant') ?? '',
+          affinity: options.has('affinity') ? Number(options.get('affinity')) : undefined,
           target: second.includes('@')
-            ? { kind: 'adapter', adapter: second, base: 'base', rank: Number(options.get('rank') ?? 8) }
+            ? adapterTarget(second, Number(options.get('rank') ?? 8))
             : { kind: 'base', base: second },
         };
       case 'cancelled':
@@ -89,7 +91,7 @@ function parse(text: string): RouterEvent {
           type,
           model: first.split('@')[0],
           checkpoint: `id-${first}`,
-          target: { kind: 'adapter', adapter: first, base: 'base', rank: 8 },
+          target: adapterTarget(first, 8),
         };
       case 'retired':
       case 'pinned':
@@ -101,6 +103,14 @@ function parse(text: string): RouterEvent {
   })();
   return event as RouterEvent;
 }
+
+const adapterTarget = (adapter: string, rank: number) => ({
+  kind: 'adapter',
+  adapter,
+  model: adapter.split('@')[0],
+  base: 'base',
+  rank,
+});
 
 function show(effect: Exclude<Effect, { type: 'wakeAt' }>): string {
   switch (effect.type) {

@@ -9,6 +9,7 @@ import {
   type CheckpointId,
   CLASSES,
   type ModelName,
+  type TenantId,
   type TicketId,
 } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
@@ -48,6 +49,7 @@ export interface Outcome {
 }
 
 const base = as<BaseName>('base');
+const model = as<ModelName>('m');
 
 export class World {
   readonly #seed: number;
@@ -129,11 +131,13 @@ export class World {
     this.#waiting.set(ticket, this.#now);
     const target = this.#random.chance(0.1)
       ? ({ kind: 'base', base } as const)
-      : ({ kind: 'adapter', adapter: this.#adapter(), base, rank: 8 } as const);
+      : ({ kind: 'adapter', adapter: this.#adapter(), model, base, rank: 8 } as const);
     if (this.#options.faults > 0 && this.#random.chance(0.1)) {
       this.#later(this.#random.next() * this.#options.serviceMs, () => this.#cancel(ticket));
     }
-    this.#feed({ type: 'arrived', ticket, target, class: this.#random.pick(CLASSES) });
+    const tenant = as<TenantId>(`t${this.#random.below(3)}`);
+    const affinity = this.#random.chance(0.5) ? undefined : this.#random.below(100);
+    this.#feed({ type: 'arrived', ticket, target, class: this.#random.pick(CLASSES), tenant, affinity });
   }
 
   #cancel(ticket: TicketId): void {
@@ -163,9 +167,9 @@ export class World {
       case 3:
         return this.#feed({
           type: 'published',
-          model: as<ModelName>('m'),
+          model,
           checkpoint: as<CheckpointId>(`id-${adapter}`),
-          target: { kind: 'adapter', adapter, base, rank: 8 },
+          target: { kind: 'adapter', adapter, model, base, rank: 8 },
         });
       case 4:
         return this.#feed({ type: 'retired', adapter });
