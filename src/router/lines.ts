@@ -130,7 +130,8 @@ export class Lines {
     const isOverdue = this.#isOverdue;
     this.#isOverdue = false;
     for (const line of inOrder(this.#state, this.#options, now)) {
-      if (!isOverdue && this.#policy.home(this.#state, { candidates: this.#up(), claim: undefined, now }) === undefined) return;
+      if (!isOverdue && this.#policy.home(this.#state, { candidates: this.#up(), claim: undefined, now }) === undefined)
+        return;
       this.#serveLine(line, now);
     }
   }
