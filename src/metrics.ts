@@ -2,6 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { Why } from './domain.ts';
 import type { OutcomeCode } from './exchange.ts';
+import { type Count, TalliedHistogram, tallied } from './tallies.ts';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
@@ -22,37 +23,37 @@ export interface Levels {
 
 export class Metrics {
   readonly #registry = new PromRegistry();
-  readonly #requests: Counter<'route' | 'code'>;
-  readonly #requestSeconds: Histogram<'route'>;
-  readonly #waitSeconds: Histogram<'why'>;
-  readonly #dispatches: Counter<'backend' | 'why'>;
+  readonly #requests: (route: string, code: string) => Count;
+  readonly #requestSeconds: TalliedHistogram;
+  readonly #waitSeconds: TalliedHistogram;
+  readonly #dispatches: (backend: string, why: string) => Count;
   readonly #loads: Counter<'backend' | 'outcome'>;
   readonly #loadSeconds: Histogram<'backend'>;
   readonly #unloads: Counter<'backend' | 'why'>;
 
   constructor(levels: () => Levels) {
     const registers = [this.#registry];
-    this.#requests = new Counter({
+    this.#requests = tallied({
       name: 'stepgate_requests_total',
       help: 'Requests answered, by route and outcome: ok, engine_4xx, engine_5xx, or the code of docs/errors.md.',
       labelNames: ['route', 'code'],
       registers,
     });
-    this.#requestSeconds = new Histogram({
+    this.#requestSeconds = new TalliedHistogram({
       name: 'stepgate_request_seconds',
       help: 'From the arrival of a request to the end of its answer.',
       labelNames: ['route'],
       buckets: SECONDS,
       registers,
     });
-    this.#waitSeconds = new Histogram({
+    this.#waitSeconds = new TalliedHistogram({
       name: 'stepgate_wait_seconds',
       help: 'From the arrival of a request to its dispatch to an engine, by why it could be placed.',
       labelNames: ['why'],
       buckets: SECONDS,
       registers,
     });
-    this.#dispatches = new Counter({
+    this.#dispatches = tallied({
       name: 'stepgate_dispatches_total',
       help: 'Requests sent to an engine, by backend and why.',
       labelNames: ['backend', 'why'],
@@ -82,22 +83,14 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
   }
 
-  // Each request counts on these: looking up labels costs several times as much as counting.
-  readonly #requestsOf = remembered((routeAndCode) => {
-    const [route = '', code = ''] = routeAndCode.split(' ');
-    return this.#requests.labels({ route, code });
-  });
-  readonly #requestSecondsOf = remembered((route) => this.#requestSeconds.labels({ route }));
-  readonly #waitSecondsOf = remembered((why) => this.#waitSeconds.labels({ why }));
-
   answered(route: string, code: OutcomeCode, tookMs: number): void {
-    this.#requestsOf(`${route} ${code}`).inc();
-    this.#requestSecondsOf(route).observe(tookMs / 1000);
+    this.#requests(route, code).inc();
+    this.#requestSeconds.of(route).observe(tookMs / 1000);
   }
 
   dispatched(backend: string, why: Why, waitedMs: number): void {
-    this.#dispatches.inc({ backend, why });
-    this.#waitSecondsOf(why).observe(waitedMs / 1000);
+    this.#dispatches(backend, why).inc();
+    this.#waitSeconds.of(why).observe(waitedMs / 1000);
   }
 
   loaded(backend: string, tookMs: number): void {
@@ -120,15 +113,6 @@ export class Metrics {
   text(): Promise<string> {
     return this.#registry.metrics();
   }
-}
-
-function remembered<T>(make: (key: string) => T): (key: string) => T {
-  const known = new Map<string, T>();
-  return (key) => {
-    const found = known.get(key) ?? make(key);
-    known.set(key, found);
-    return found;
-  };
 }
 
 function declareLevels(registry: PromRegistry, levels: () => Levels): void {
