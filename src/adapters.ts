@@ -38,6 +38,9 @@ export interface AdaptersParts {
 /** A failed unload is reported to the router only after this: an engine that always refuses must not be asked in a loop. */
 const UNLOAD_BACKOFF_MS = 1000;
 
+/** A checkpoint, or a model that has none yet. */
+type Named = { readonly name: string } & Pick<Checkpoint, 'model' | 'base'>;
+
 interface Move {
   readonly backend: BackendName;
   readonly adapter: AdapterId;
@@ -174,9 +177,11 @@ export class Adapters {
     if (change.kind === 'registered' || change.kind === 'patched') this.#retainSoon(model);
   }
 
-  /** Requests wait for it, or run on it. */
-  isLeased(adapter: AdapterId): boolean {
-    const { lines, backends } = this.#parts.state;
+  /** Requests wait for it, or run on it, or a slot is reserved for it. */
+  isInUse(adapter: AdapterId): boolean {
+    const { lines, backends, reservations } = this.#parts.state;
+    for (const { for: what } of reservations.values())
+      if (what.kind === 'adapter' && what.target.adapter === adapter) return true;
     if ((lines.get(adapter)?.tickets.length ?? 0) > 0) return true;
     return [...backends.values()].some((backend) => (backend.held.get(adapter)?.leases ?? 0) > 0);
   }
@@ -189,7 +194,7 @@ export class Adapters {
     setImmediate(() => {
       this.#retaining.delete(model);
       try {
-        registry.retain(model, { dryRun: false, who: 'retention', leased: (adapter) => this.isLeased(adapter) });
+        registry.retain(model, { dryRun: false, who: 'retention', leased: (adapter) => this.isInUse(adapter) });
       } catch (error) {
         log.error({ model, err: error }, 'retention could not delete; it tries again with the next registration');
       }
@@ -219,14 +224,14 @@ export class Adapters {
   }
 
   /** The base that a checkpoint is served on: its own, or the fleet's only one. Undefined: not known, or not yet. */
-  baseOf(checkpoint: Checkpoint): BaseModel | undefined {
+  baseOf(checkpoint: Pick<Checkpoint, 'base'>): BaseModel | undefined {
     const { bases } = this.#parts.registry.catalog;
     if (checkpoint.base === undefined) return bases.length === 1 ? bases[0] : undefined;
     return bases.find((base) => base.name === checkpoint.base) ?? { name: checkpoint.base, maxModelLen: undefined };
   }
 
   /** @throws StepgateError that says what to do when no base can be told. */
-  baseNameOf(checkpoint: Checkpoint): BaseName {
+  baseNameOf(checkpoint: Named): BaseName {
     const base = this.baseOf(checkpoint);
     if (base !== undefined) return base.name;
     const { bases } = this.#parts.registry.catalog;

@@ -8,6 +8,8 @@ import { addCheckpoints } from './admin/checkpoints.ts';
 import { addEvents } from './admin/events.ts';
 import { addModels } from './admin/models.ts';
 import { addPins } from './admin/pins.ts';
+import { addReservations } from './admin/reservations.ts';
+import { addSweeps } from './admin/sweeps.ts';
 import type { Gateway } from './gateway.ts';
 import { addErrors, type Env } from './web.ts';
 
@@ -18,6 +20,8 @@ export function createAdmin(gateway: Gateway, log: Logger): Hono<Env> {
   addModels(admin, gateway);
   addAliases(admin, gateway);
   addPins(admin, gateway);
+  addReservations(admin, gateway);
+  addSweeps(admin, gateway);
   addCheckpoints(admin, gateway);
   addErrors(admin, log);
   return admin;

@@ -108,6 +108,16 @@ const backend = section('One engine server.', {
         'Distinct adapters that it runs at once (--max-loras). Left out: learned from the engine, which tells once it has run an adapter.',
       examples: [2],
     }),
+  runningMax: z
+    .int()
+    .min(1)
+    .max(8_192)
+    .optional()
+    .meta({
+      description:
+        'Requests that it is given at once (--max-num-seqs); more wait in the gateway, the most urgent first. Left out: learned from the engine, starting at 256.',
+      examples: [256],
+    }),
   rankMax: z
     .int()
     .min(1)
@@ -250,13 +260,28 @@ export const configSchema = section('Configuration of stepgate.', {
       {
         interactive: ms(2_000, 'Somebody waits for the answer.'),
         rollout: ms(10_000, 'A training loop does.'),
-        eval: ms(60_000, 'An evaluation does.'),
+        eval: ms(40_000, 'An evaluation does.'),
       },
     ).prefault({}),
+    quantumLoads: count(
+      4,
+      1000,
+      'An adapter serves for so many times what its load took before it is drained for another: more for slow loads.',
+    ),
+    batchLoads: count(
+      32,
+      1000,
+      'A request for an adapter that is in no slot waits for company before a slot is drained for it: so many times what a load takes, shared by all who wait for it.',
+    ),
+    batchMsMax: ms(60_000, 'That wait at most.'),
     replicateAbove: count(
       64,
       100_000,
       'An adapter is loaded on one more engine when the least busy that holds it runs this many requests more than that one.',
+    ),
+    latestWithinMs: ms(
+      10_000,
+      'The bare name moves to the newest checkpoint when as many engines are warm with it as its requests need, and no later than this after the first of them.',
     ),
     failureMemoryMs: ms(30_000, 'How long an adapter that an engine refused is not tried again.'),
     commentEveryMs: ms(5_000, 'How often a waiting streaming client is sent a comment, to keep its connection awake.'),

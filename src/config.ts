@@ -28,6 +28,8 @@ export interface BackendConfig {
   readonly slots?: number | undefined;
   /** Undefined: not known. */
   readonly rankMax?: number | undefined;
+  /** Undefined: learned from the engine. */
+  readonly runningMax?: number | undefined;
   /** Absolute, on the engine's machine. Undefined: it sees the store under the gateway's own path. */
   readonly storePath?: string | undefined;
 }
@@ -72,7 +74,11 @@ export interface Config {
   };
   readonly scheduling: {
     readonly drainAfterMs: Readonly<Record<RequestClass, number>>;
+    readonly quantumLoads: number;
+    readonly batchLoads: number;
+    readonly batchMsMax: number;
     readonly replicateAbove: number;
+    readonly latestWithinMs: number;
     readonly failureMemoryMs: number;
     readonly commentEveryMs: number;
   };

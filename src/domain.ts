@@ -136,7 +136,7 @@ export type Why =
   | 'publish'
   /** Loaded ahead of requests, because a sweep comes to it next. */
   | 'prefetch'
-  /** Loaded ahead of requests, because a slot is reserved for it. */
+  /** Loaded ahead of requests, because a slot is reserved for it; or unloaded, because its slot is reserved for something else. */
   | 'reserved'
   /** Unloaded because its checkpoint was deleted or replaced. */
   | 'retired'

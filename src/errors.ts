@@ -63,6 +63,13 @@ export const ERRORS = {
     'never',
     'No such model or step. The message lists the nearest ones.',
   ),
+  answer_not_found: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'No engine keeps an answer with this id: the id is of another gateway, or its engine is not in the config any more. Ask for the answer anew.',
+  ),
   route_not_found: spec(
     404,
     'not_found_error',
@@ -97,7 +104,7 @@ export const ERRORS = {
     'invalid_request_error',
     'client',
     'never',
-    'Send `content-type: application/json`.',
+    'Send `content-type: application/json`, uploads as `multipart/form-data`, and no `content-encoding`.',
   ),
   checkpoint_not_servable: spec(
     422,

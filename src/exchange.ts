@@ -2,12 +2,17 @@
 // It knows the wire and nothing of other requests; whether and where it runs is the router's business.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
-import { type Deadlines, type ForwardEnd, forward } from './backends/forward.ts';
+import { answerMade } from './backends/background.ts';
+import { forward } from './backends/forward.ts';
+import type { Deadlines, ForwardEnd } from './backends/forwarding.ts';
 import { requestHeaders } from './backends/headers.ts';
 import type { Config } from './config.ts';
 import type { BackendName, BaseName, Checkpoint, RequestClass, TenantId, TicketId, Why } from './domain.ts';
 import { type ErrorCode, StepgateError } from './errors.ts';
+import { answerId } from './openai/answer-id.ts';
+import { appendMember } from './openai/body.ts';
 import { errorBody, sendError } from './openai/error-body.ts';
+import type { Upload } from './openai/read-form.ts';
 import type { Route } from './openai/routes.ts';
 import { comment, errorEvent } from './openai/sse.ts';
 
@@ -23,16 +28,29 @@ export interface Asked {
   /** Undefined: the base itself is asked for. */
   readonly checkpoint: Checkpoint | undefined;
   readonly class: RequestClass;
+  /** Whether the caller named the class; else it is a guess. */
+  readonly classSaid: boolean;
+  /** The sweep that it says it is part of, whether or not there is one. */
+  readonly sweep: string | undefined;
   readonly tenant: TenantId;
   readonly stream: boolean;
   /** The original bytes with only the model's name replaced by the engine's. */
   readonly body: readonly Buffer[];
+  /** The bytes of its messages, prompt or input, as they were written. */
+  readonly prompt: Uint8Array | undefined;
+  /** What of the caller's body is still on its way, behind `body`. */
+  readonly rest: Upload | undefined;
+  /** The engine goes on with it though nobody waits: its slot is kept until the answer is complete. */
+  readonly background: boolean;
+  /** The engine that has the answer from which this one goes on. */
+  readonly near: BackendName | undefined;
   readonly arrivedAt: number;
 }
 
 /** Where a request is sent. */
 export interface Destination {
   readonly name: BackendName;
+  readonly url: string;
   readonly pool: Dispatcher;
   /** Put before the route's path. */
   readonly prefix: string;
@@ -40,6 +58,9 @@ export interface Destination {
 
 /** How a request ended, for metrics: answered, answered with an error of the engine's own, or an error of ours. */
 export type OutcomeCode = ErrorCode | 'ok' | 'engine_4xx' | 'engine_5xx';
+
+export const outcomeOf = (status: number): OutcomeCode =>
+  status < 400 ? 'ok' : status < 500 ? 'engine_4xx' : 'engine_5xx';
 
 /** The engine did not take it, and nothing reached the caller. */
 export type Bounce = Extract<ForwardEnd, { kind: 'missing' | 'refused' }>;
@@ -61,6 +82,8 @@ export class Exchange {
   readonly #config: Config;
   readonly #listener: ExchangeListener;
   #running: { abort(): void } | undefined;
+  /** Resolves when the engine has made the answer, for one that it makes in the background. */
+  #made: (() => Promise<void>) | undefined;
   #comments: NodeJS.Timeout | undefined;
   #over = false;
 
@@ -97,14 +120,17 @@ export class Exchange {
     clearInterval(this.#comments);
     this.#comments = undefined;
     this.placed = { backend: destination.name, why, at: now };
-    const { route, incoming, response, requestId, body } = this.asked;
+    const { route, incoming, response, requestId, rest } = this.asked;
+    if (rest?.sent) return this.reject('backend_unavailable', 'the engine had forgotten the adapter; send it again');
+    const body = this.#body(destination);
     this.#running = forward(
       {
         dispatcher: destination.pool,
         method: 'POST',
         path: destination.prefix + route.path,
-        headers: requestHeaders(incoming.headers, requestId),
+        headers: { ...requestHeaders(incoming.headers, requestId), ...rest?.lengthWith(body) },
         body,
+        rest: rest?.send(),
         response,
         responseHeaders: response.headersSent ? {} : this.#headers(),
         echo: this.#echo(),
@@ -114,6 +140,16 @@ export class Exchange {
       },
       (end) => this.#ended(end),
     );
+  }
+
+  /** Where the engine keeps the answer, under an id that says where it is. */
+  #body(destination: Destination): readonly Buffer[] {
+    const { route, base, checkpoint, body, background } = this.asked;
+    if (!route.keeps) return body;
+    const [from, to] = [checkpoint?.adapter?.id ?? checkpoint?.name ?? base, this.model];
+    const id = answerId({ backend: destination.name, from, to });
+    if (background) this.#made = () => answerMade(destination, id, this.#config.deadlines.wholeMs);
+    return appendMember(body, 'request_id', id);
   }
 
   /** An answer that is not streamed comes whole: its first byte is its last. */
@@ -146,15 +182,21 @@ export class Exchange {
         return this.#listener.bounced(this, end);
       case 'left':
         this.#finish();
-        return this.#listener.left(this);
+        return this.#whenMade(() => this.#listener.left(this));
       case 'done':
         this.#finish();
-        return this.#listener.over(this, end.status < 400 ? 'ok' : end.status < 500 ? 'engine_4xx' : 'engine_5xx');
+        return this.#whenMade(() => this.#listener.over(this, outcomeOf(end.status)));
       case 'failed':
         if (!end.started) return this.reject(end.code, end.message);
         this.#finish();
         return this.#listener.over(this, end.code);
     }
+  }
+
+  /** At once, but for an answer in the background: until it is made, its adapter must stay. */
+  #whenMade(then: () => void): void {
+    if (this.#made === undefined) then();
+    else void this.#made().then(then);
   }
 
   /** Ends it with an error of the catalogue: as a status if nothing was sent yet, else as the stream's last event. */
@@ -173,6 +215,7 @@ export class Exchange {
     this.#over = true;
     clearInterval(this.#comments);
     this.asked.response.off('close', this.#onClose);
+    this.asked.rest?.drain();
   }
 }
 

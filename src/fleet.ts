@@ -28,6 +28,7 @@ export interface Member {
   bases: readonly BaseModel[];
   /** From the config: vLLM tells nobody its --max-lora-rank. */
   readonly rankMax: number | undefined;
+  readonly runningMax: number | undefined;
   /** Listed by the engine under one of our names, but loaded from elsewhere: never served. */
   foreign: readonly string[];
 }
@@ -39,7 +40,7 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.#options = options;
     const { deadlines, probe, backends } = options.config;
-    for (const { name, url, kind, slots, storePath, rankMax } of backends) {
+    for (const { name, url, kind, slots, storePath, rankMax, runningMax } of backends) {
       const backend = new Backend({
         name,
         url,
@@ -54,7 +55,15 @@ export class Fleet {
           onObserved: (sighting, askedAtMs) => this.#observed(name, sighting, askedAtMs),
         },
       });
-      this.#members.set(name, { backend, state: 'starting', about: 'not asked yet', bases: [], rankMax, foreign: [] });
+      this.#members.set(name, {
+        backend,
+        state: 'starting',
+        about: 'not asked yet',
+        bases: [],
+        rankMax,
+        runningMax,
+        foreign: [],
+      });
     }
   }
 
@@ -82,8 +91,8 @@ export class Fleet {
     const bases = sighting.bases.map((base) => base.name);
     const adapters = this.#ours(name, member, sighting);
     const { slots } = sighting;
-    const { rankMax } = member;
-    this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, adapters });
+    const { rankMax, runningMax } = member;
+    this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, runningMax, adapters });
     this.#options.onUp();
   }
 
@@ -99,7 +108,9 @@ export class Fleet {
     const member = this.#members.get(name);
     if (member === undefined) return;
     const adapters = this.#ours(name, member, sighting);
-    this.#options.feed({ type: 'observed', backend: name, askedAt, slots: sighting.slots, adapters });
+    const { slots, running, waiting } = sighting;
+    const gauges = { running, waiting };
+    this.#options.feed({ type: 'observed', backend: name, askedAt, slots, adapters, gauges });
   }
 
   /** The adapters of ours that it lists, each loaded from where our store keeps it. */

@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { Adapters } from './adapters.ts';
+import { affinityOf } from './affinity.ts';
 import type { Config } from './config.ts';
 import { as, assertNever, type BaseName, type Checkpoint, type TicketId } from './domain.ts';
 import { type Asked, type Bounce, Exchange, type OutcomeCode } from './exchange.ts';
@@ -9,10 +10,12 @@ import { Fleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import { levelsOf } from './levels.ts';
 import { Metrics } from './metrics.ts';
-import type { Registry } from './registry/registry.ts';
+import type { Registry, RegistryChange } from './registry/registry.ts';
+import { Reservations } from './reservations.ts';
 import type { Effect } from './router/effects.ts';
-import type { RouterEvent, Target } from './router/events.ts';
+import type { AdapterTarget, RouterEvent, Target } from './router/events.ts';
 import { Router } from './router/router.ts';
+import { Sweeps } from './sweeps.ts';
 import { TicketTable } from './ticket-table.ts';
 
 export interface GatewayParts {
@@ -26,7 +29,9 @@ export class Gateway {
   readonly router: Router;
   readonly fleet: Fleet;
   readonly adapters: Adapters;
+  readonly reservations: Reservations;
   readonly metrics: Metrics;
+  readonly sweeps: Sweeps;
   readonly registry: Registry;
   readonly journal: Journal;
   readonly config: Config;
@@ -46,8 +51,7 @@ export class Gateway {
     this.journal = journal;
     this.#log = log;
     const { queueMax, waitMsMax } = config.limits;
-    const { drainAfterMs, failureMemoryMs, replicateAbove } = config.scheduling;
-    this.router = new Router({ queueMax, waitMsMax, drainAfterMs, failureMemoryMs, replicateAbove });
+    this.router = new Router({ queueMax, waitMsMax, ...config.scheduling });
     this.metrics = new Metrics(() => levelsOf(this));
     const feed = (event: RouterEvent) => this.#feed(event);
     this.fleet = new Fleet({
@@ -57,7 +61,10 @@ export class Gateway {
       feed,
       pathOf: (name) => this.adapters.pathOf(name),
       onBases: (bases) => registry.catalog.setBases(bases),
-      onUp: () => this.adapters.publishAll(),
+      onUp: () => {
+        this.reservations.follow();
+        this.adapters.publishAll();
+      },
     });
     this.adapters = new Adapters({
       registry,
@@ -68,6 +75,30 @@ export class Gateway {
       state: this.router.state,
       feed,
     });
+    this.sweeps = new Sweeps({
+      catalog: registry.catalog,
+      target: (checkpoint) => this.#adapterTargetOf(checkpoint),
+      feed,
+      now: () => performance.now(),
+      nowMs: Date.now,
+      log,
+    });
+    this.reservations = new Reservations({
+      rows: registry.reservationRows,
+      catalog: registry.catalog,
+      adapters: this.adapters,
+      state: this.router.state,
+      feed,
+      journal,
+      log,
+      nowMs: Date.now,
+    });
+  }
+
+  /** The registry's news. */
+  onChange(change: RegistryChange): void {
+    this.adapters.onChange(change);
+    this.reservations.follow(change.kind === 'moved' ? change.model : change.checkpoint.model);
   }
 
   /** Resolves when every engine was asked once: from then on a request can be placed. */
@@ -83,8 +114,10 @@ export class Gateway {
     if (this.#closing) return exchange.reject('shutting_down', 'the gateway is stopping; ask again in a moment');
     const { base, checkpoint } = asked;
     const target = targetOf(base, checkpoint);
-    const { class: kind, tenant } = asked;
-    this.#feed({ type: 'arrived', ticket, target, class: kind, tenant, affinity: undefined });
+    const affinity = this.router.isShared(target) ? affinityOf(asked) : undefined;
+    const { tenant, near } = asked;
+    const kind = this.sweeps.take(ticket, asked);
+    this.#feed({ type: 'arrived', ticket, target, class: kind, tenant, affinity, near });
     if (exchange.placed === undefined) exchange.hold();
   }
 
@@ -114,6 +147,7 @@ export class Gateway {
   #forget(exchange: Exchange, code: OutcomeCode, status: number): void {
     const { asked, model, placed } = exchange;
     this.#exchanges.delete(exchange.ticket);
+    this.sweeps.ended(exchange.ticket, status);
     const now = performance.now();
     const tookMs = now - asked.arrivedAt;
     this.metrics.answered(asked.route.path, code, tookMs);
@@ -165,6 +199,12 @@ export class Gateway {
     }
   }
 
+  #adapterTargetOf(checkpoint: Checkpoint): AdapterTarget | undefined {
+    const base = this.adapters.baseOf(checkpoint)?.name;
+    const target = base === undefined ? undefined : targetOf(base, checkpoint);
+    return target?.kind === 'adapter' ? target : undefined;
+  }
+
   get inFlight(): number {
     return this.#exchanges.size;
   }
@@ -185,6 +225,8 @@ export class Gateway {
   async close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#alarm);
+    this.reservations.close();
+    this.sweeps.close();
     await this.fleet.close();
   }
 }

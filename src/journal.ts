@@ -1,6 +1,6 @@
 // What the gateway tells people as it happens: one line in the log, one event on GET /admin/v1/events, one line of the demo.
 // Types and a bounded fan-out; nothing here decides anything.
-import type { AdapterId, BackendName, CheckpointName, ModelName, Why } from './domain.ts';
+import type { AdapterId, BackendName, CheckpointName, ModelName, ReservationId, Why } from './domain.ts';
 
 export type Happening =
   | { readonly type: 'backend'; readonly backend: BackendName; readonly state: 'up' | 'down'; readonly about: string }
@@ -20,6 +20,20 @@ export type Happening =
       readonly alias: string;
       readonly checkpoint: CheckpointName | undefined;
       readonly by: string;
+    }
+  /** Slots are kept for `what` from now on: `my-model@5`, `model my-model`, `latest my-model`, `class eval`. */
+  | {
+      readonly type: 'reserved';
+      readonly reservation: ReservationId;
+      readonly what: string;
+      readonly slots: number;
+      readonly owner: string;
+    }
+  | {
+      readonly type: 'released';
+      readonly reservation: ReservationId;
+      readonly what: string;
+      readonly why: 'removed' | 'expired' | 'deleted';
     }
   /** An engine is warm with it, and `latest` may lead there. */
   | { readonly type: 'promoted'; readonly model: ModelName; readonly checkpoint: CheckpointName }

@@ -2,7 +2,7 @@
 import type { Gateway } from './gateway.ts';
 import type { Levels } from './metrics.ts';
 
-export function levelsOf({ registry, fleet, router }: Gateway): Levels {
+export function levelsOf({ registry, fleet, router, reservations }: Gateway): Levels {
   const checkpoints = new Map([
     ['servable', 0],
     ['unservable', 0],
@@ -21,7 +21,9 @@ export function levelsOf({ registry, fleet, router }: Gateway): Levels {
     for (const held of known?.held.values() ?? []) count(residency, held.residency.state);
     return { name, up: member.state === 'up', slots: known?.slots ?? 0, inFlight: known?.inFlight ?? 0, residency };
   });
-  return { waiting: router.state.waiting, storeBytes: registry.storeBytes, checkpoints, backends };
+  const reserved = new Map<string, number>();
+  for (const { kind, kept } of reservations.all()) reserved.set(kind, (reserved.get(kind) ?? 0) + kept);
+  return { waiting: router.state.waiting, storeBytes: registry.storeBytes, checkpoints, reserved, backends };
 }
 
 const count = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);

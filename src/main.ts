@@ -10,11 +10,13 @@ import { lsCommand } from './cli/ls.ts';
 import { pinCommand } from './cli/pin.ts';
 import { psCommand } from './cli/ps.ts';
 import { registerCommand } from './cli/register.ts';
+import { reserveCommand } from './cli/reserve.ts';
 import { retainCommand } from './cli/retain.ts';
 import { rmCommand } from './cli/rm.ts';
 import { schemaCommand } from './cli/schema.ts';
 import { serveCommand } from './cli/serve.ts';
 import { simCommand } from './cli/sim.ts';
+import { sweepCommand } from './cli/sweep.ts';
 import { Failure, type Terminal } from './cli/terminal.ts';
 import { ConfigError } from './config.ts';
 
@@ -27,6 +29,7 @@ const terminal: Terminal = {
   colour: interactive && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
   out: (text) => void process.stdout.write(`${text}\n`),
   err: (text) => void process.stderr.write(`${text}\n`),
+  show: (text) => void process.stdout.write(`\r\x1b[2K${text}`),
   stopped: () =>
     new Promise((resolve) => {
       // npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two.
@@ -49,10 +52,12 @@ function program(): Command {
     demoCommand,
     lsCommand,
     psCommand,
+    sweepCommand,
     registerCommand,
     rmCommand,
     aliasCommand,
     pinCommand,
+    reserveCommand,
     retainCommand,
     doctorCommand,
     schemaCommand,
@@ -92,5 +97,5 @@ try {
   const message = error instanceof Error ? error.message : String(error);
   terminal.err(expected ? message : `stepgate failed: ${message} (with STEPGATE_DEBUG=1 it says where)`);
   if (!expected && process.env.STEPGATE_DEBUG && error instanceof Error) terminal.err(error.stack ?? '');
-  process.exit(1);
+  process.exit(error instanceof Failure ? error.exitCode : 1);
 }

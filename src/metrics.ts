@@ -11,6 +11,8 @@ export interface Levels {
   readonly waiting: number;
   readonly storeBytes: number;
   readonly checkpoints: ReadonlyMap<string, number>;
+  /** checkpoint, model, latest or class -> slots that are kept for such. */
+  readonly reserved: ReadonlyMap<string, number>;
   readonly backends: readonly {
     readonly name: string;
     readonly up: boolean;
@@ -138,6 +140,9 @@ function declareLevels(registry: PromRegistry, levels: () => Levels): void {
   });
   gauge('stepgate_slots', 'Distinct adapters that the engine runs at once.', ['backend'], (it) => {
     for (const { name, slots } of levels().backends) it.set({ backend: name }, slots);
+  });
+  gauge('stepgate_reserved_slots', 'Slots that are kept, by what for.', ['for'], (it) => {
+    for (const [kind, slots] of levels().reserved) it.set({ for: kind }, slots);
   });
   gauge('stepgate_in_flight', 'Requests running on the engine for this gateway.', ['backend'], (it) => {
     for (const { name, inFlight } of levels().backends) it.set({ backend: name }, inFlight);

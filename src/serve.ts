@@ -1,12 +1,12 @@
 // Puts the parts together and opens the two listeners. The composition root: nothing below it builds its own collaborators.
 import { once } from 'node:events';
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { createAdmin } from './admin.ts';
-import { createApp } from './app.ts';
+import { createApp, engineRoutes, type Shortcut } from './app.ts';
 import type { Address, Config } from './config.ts';
 import { StepgateError } from './errors.ts';
 import { Gateway } from './gateway.ts';
@@ -36,7 +36,7 @@ export async function start(config: Config, { log }: { log: Logger }): Promise<R
     ...config.discovery,
     nowMs: Date.now,
     onChange: (change) => {
-      gateway?.adapters.onChange(change);
+      gateway?.onChange(change);
       if (leavesContent(change)) void keeper?.sweep();
     },
     onProblem: (about) => log.warn({ about }, 'registry'),
@@ -47,7 +47,7 @@ export async function start(config: Config, { log }: { log: Logger }): Promise<R
   keeper = kept;
   const closers: (() => Promise<void>)[] = [() => opened.close(), () => kept.close(), () => registry.close()];
   try {
-    const app = listen(createApp(opened, log), config);
+    const app = listen(createApp(opened, log), config, engineRoutes(opened, log));
     const admin = listen(createAdmin(opened, log), config);
     closers.unshift(...[app, admin].map((server) => () => shut(server)));
     const adminUrl = await bind(admin, config.admin, 'admin');
@@ -85,19 +85,22 @@ async function close(gateway: Gateway, closers: readonly (() => Promise<void>)[]
 /** Node's own limits are minutes; a slow head is cut after seconds, an idle connection is kept longer than load balancers do. */
 const TIMEOUTS = {
   headersTimeout: 5_000,
-  requestTimeout: 60_000,
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 1_000,
 };
 
-function listen(app: Hono<Env>, config: Config): Server {
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    overrideGlobalObjects: false,
-    // The hot path reads the body itself, after the handler has returned.
-    autoCleanupIncoming: false,
-    serverOptions: { ...TIMEOUTS, maxHeaderSize: config.limits.headerBytesMax },
-  }) as Server;
+function listen(app: Hono<Env>, config: Config, shortcut: Shortcut = () => false): Server {
+  const serverOptions = {
+    ...TIMEOUTS,
+    // An upload is not read while it waits for its adapter.
+    requestTimeout: config.limits.waitMsMax + 60_000,
+    maxHeaderSize: config.limits.headerBytesMax,
+  };
+  // Bodies of the engines' routes are read after the handler has returned.
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false, autoCleanupIncoming: false });
+  const server = createServer(serverOptions, (incoming, response) => {
+    if (!shortcut(incoming, response)) void answer(incoming, response);
+  });
   server.on('clientError', refuse);
   return server;
 }

@@ -1,4 +1,6 @@
 // What the two Hono apps and their routes share: the shape of errors, bodies that are checked, methods that do not fit. No route of its own.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
@@ -19,6 +21,14 @@ export function addErrors(app: Hono<Env>, log: Logger): void {
     if (error.code === 'internal_error') log.error({ err: thrown }, 'bug');
     return c.body(JSON.stringify(errorBody(error)), error.status as ContentfulStatusCode, errorHeaders(error));
   });
+}
+
+const SANE_ID = /^[\w.:-]{1,128}$/;
+
+/** The caller's own, else a new one. */
+export function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
 }
 
 export function wrongMethod(c: Context, allowed: string): never {

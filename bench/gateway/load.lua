@@ -1,10 +1,34 @@
--- What wrk sends, and its summary as one line of JSON. STREAM=1 asks for a stream.
-local stream = os.getenv("STREAM") == "1"
+-- What wrk sends, and its summary as one line of JSON. From the environment: MODEL; BYTES of the body; CHUNKS, for a stream of that
+-- many; OTHERS, "first-last": one request in twenty asks for one of these steps of MODEL instead.
+local bytes, chunks = tonumber(os.getenv("BYTES")), tonumber(os.getenv("CHUNKS"))
+local model, others = os.getenv("MODEL"), os.getenv("OTHERS")
 wrk.method = "POST"
 wrk.path = "/v1/chat/completions"
 wrk.headers["content-type"] = "application/json"
-wrk.body = '{"model":"' .. os.getenv("MODEL") .. '","messages":[{"role":"user","content":"' .. string.rep("Tell me a joke. ", 16)
-  .. '"}],"max_tokens":64,"temperature":0.7,"stream":' .. tostring(stream) .. '}'
+
+local function body(name, prompt)
+  return '{"model":"' .. name .. '","messages":[{"role":"user","content":"' .. prompt .. '"}],"max_tokens":'
+    .. (chunks > 0 and chunks or 64) .. ',"temperature":0.7,"stream":' .. tostring(chunks > 0) .. '}'
+end
+local words = string.rep("Tell me a joke. ", math.ceil(bytes / 16))
+wrk.body = body(model, string.sub(words, 1, bytes - #body(model, "")))
+
+if others then
+  local first, last = string.match(others, "(%d+)-(%d+)")
+  local ready, cold, count = nil, {}, 0
+  function init()
+    ready = wrk.format()
+    for step = tonumber(first), tonumber(last) do
+      local name = string.gsub(model, "@.*", "@" .. step)
+      cold[#cold + 1] = wrk.format(nil, nil, nil, body(name, string.sub(words, 1, bytes - #body(name, ""))))
+    end
+  end
+  function request()
+    count = count + 1
+    if count % 20 ~= 0 then return ready end
+    return cold[(count / 20) % #cold + 1]
+  end
+end
 
 function done(summary, latency)
   local e = summary.errors

@@ -1,180 +1,143 @@
-// The gateway's cost on one core, against nginx on the same core and against the engine called directly.
+// The gateway's cost on one core beside its peers' on the same core, and beside the engine called directly.
 // Interleaved rounds and medians, since machines drift; the ratios are the result, the rates belong to the machine.
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
-import { writeCheckpoint } from '../../src/sim/trainer.ts';
-import { answers, cpuUs, freePort, startOn, stop } from './processes.ts';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { type Contender, Ring } from './contenders.ts';
+import { goalsOf, othersIn, type Results, voidBecause } from './goals.ts';
+import { type Round, round, type Summary, summary } from './measure.ts';
+import { missingProgram, PEERS } from './peers.ts';
+import { pictureOf } from './picture.ts';
+import { markdownOf, type Setting, tableOf, verdicts } from './report.ts';
+import { nameOf, SCENARIOS, type Scenario } from './scenarios.ts';
+import { soak } from './soak.ts';
+
+const USAGE = `npm run bench:gateway -- [--quick] [--against NAMES] [--only SCENARIOS] [--json FILE] [--write] [--soak N]
+  --quick            under two minutes: fewer scenarios, shorter rounds, without the slowest peers
+  --against NAMES    direct,${Object.keys(PEERS).join(',')},stepgate; peers are installed when asked for
+  --only SCENARIOS   ${SCENARIOS.map(({ id }) => id).join(',')}
+  --rounds N         of each scenario and contender, after one that warms up
+  --json FILE        the figures
+  --write            writes bench/gateway/RESULTS.md and RESULTS.svg
+  --soak N           instead: the heap after 100,000 requests and after N`;
 
 const { values: flags } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    against: { type: 'string' },
+    only: { type: 'string' },
+    rounds: { type: 'string' },
+    json: { type: 'string' },
+    write: { type: 'boolean', default: false },
+    soak: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
 });
-const [ROUNDS, SECONDS, CONNECTIONS] = flags.quick ? [3, 2, 32] : [7, 5, 32];
-const run = promisify(execFile);
-/** Core 0 carries the load tool and the engine, core 1 the one that is measured. */
-const [LOAD_CORE, MEASURED_CORE] = [0, 1];
-const MODEL = 'my-model@5';
-const file = (name: string): string => new URL(name, import.meta.url).pathname;
+const ROUNDS = Number(flags.rounds ?? (flags.quick ? 2 : 5));
+const SECONDS = flags.quick ? 1 : 3;
+const QUICK = ['direct', 'nginx', 'vllm-router', 'stepgate'];
+const contenders = flags.against?.split(',') ?? (flags.quick ? QUICK : ['direct', ...Object.keys(PEERS), 'stepgate']);
 
-interface Contender {
-  readonly name: string;
-  readonly port: number;
-  /** Of the process to measure; undefined for the engine itself. */
-  readonly pid: number | undefined;
+/** Who was left out of what, and why. */
+const notes: string[] = [];
+
+/** Why it cannot run here. */
+function obstacle(): string | undefined {
+  if (cpus().length < 2) return 'two cores are needed: one for the load and the engine, one for what is measured';
+  return missingProgram('wrk', 'wrk') ?? missingProgram('taskset', 'util-linux');
 }
 
-interface Round {
-  readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly failures: number;
-  /** CPU time of the one in the middle per request. */
-  readonly cpuUsPerRequest: number;
-}
-
-async function round({ port, pid }: Contender, streamed: boolean): Promise<Round> {
-  const before = pid === undefined ? 0 : cpuUs(pid);
-  const wrk = ['wrk', '-t1', `-c${CONNECTIONS}`, `-d${SECONDS}`, '-s', file('load.lua'), `http://127.0.0.1:${port}`];
-  const asked = [`MODEL=${MODEL}`, `STREAM=${streamed ? 1 : 0}`];
-  const { stdout } = await run('taskset', ['-c', String(LOAD_CORE), 'env', ...asked, ...wrk]);
-  const spent = (pid === undefined ? 0 : cpuUs(pid)) - before;
-  const { requests, seconds, ...rest } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
-  return { ...rest, perSecond: requests / seconds, cpuUsPerRequest: spent / requests };
-}
-
-const nginxConfig = (dir: string, engine: number, port: number): string => `
-daemon off; worker_processes 1; pid ${dir}/nginx.pid; error_log ${dir}/nginx.log;
-events { worker_connections 1024; }
-http {
-  access_log off; client_body_buffer_size 1m; client_body_temp_path ${dir}/body; proxy_temp_path ${dir}/proxy;
-  upstream engine { server 127.0.0.1:${engine}; keepalive 256; keepalive_requests 1000000000; }
-  server {
-    listen 127.0.0.1:${port}; keepalive_requests 1000000000;
-    location / { proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }
+async function enter(ring: Ring): Promise<Contender[]> {
+  const all: Contender[] = [];
+  for (const name of contenders) {
+    if (name === 'direct') all.push(ring.direct());
+    else if (name === 'stepgate') all.push(await ring.stepgate(name, { known: 100 }));
+    else
+      await ring.peer(name).then(
+        (peer) => all.push(peer),
+        (error: unknown) => {
+          const why = error instanceof Error ? error.message : String(error);
+          notes.push(`${name} did not take part: ${why.split('\n')[0]}`);
+          console.error(`without ${name}: ${why}`);
+        },
+      );
   }
-}`;
-
-const gatewayConfig = (dir: string, engine: number, ports: { listen: number; admin: number }): string => `
-listen: 127.0.0.1:${ports.listen}
-admin: 127.0.0.1:${ports.admin}
-data: ${dir}/data
-backends: [{ name: gpu-0, url: "http://127.0.0.1:${engine}" }]
-models: { my-model: { base: base, watch: ${dir}/run } }
-`;
-
-const has = (program: string): boolean => {
-  try {
-    return execFileSync('which', [program], { encoding: 'utf8' }) !== '';
-  } catch {
-    return false;
-  }
-};
-
-async function contenders(dir: string): Promise<{ all: Contender[]; close(): Promise<void> }> {
-  const [engine, nginx, listen, admin] = [await freePort(), await freePort(), await freePort(), await freePort()];
-  const children = [startOn(LOAD_CORE, [process.execPath, file('engine.ts'), String(engine)])];
-  await answers(`http://127.0.0.1:${engine}/v1/models`, undefined);
-  const all: Contender[] = [{ name: 'direct', port: engine, pid: undefined }];
-  if (has('nginx')) {
-    writeFileSync(join(dir, 'nginx.conf'), nginxConfig(dir, engine, nginx));
-    const child = startOn(MEASURED_CORE, ['nginx', '-e', join(dir, 'nginx.log'), '-c', join(dir, 'nginx.conf')]);
-    children.push(child);
-    all.push({ name: 'nginx', port: nginx, pid: child.pid });
-  } else console.log('nginx is not here; to compare with it: apt-get install nginx-light');
-  await writeCheckpoint({ dir: join(dir, 'run'), step: 5, base: 'base' });
-  writeFileSync(join(dir, 'stepgate.yaml'), gatewayConfig(dir, engine, { listen, admin }));
-  const serve = [file('../../bin/stepgate.js'), 'serve', '--log-level', 'warn', '--config', join(dir, 'stepgate.yaml')];
-  const child = startOn(MEASURED_CORE, [process.execPath, ...serve]);
-  children.push(child);
-  all.push({ name: 'stepgate', port: listen, pid: child.pid });
-  const body = JSON.stringify({ model: MODEL, messages: [] });
-  for (const { port } of all) await answers(`http://127.0.0.1:${port}/v1/chat/completions`, body);
-  return {
-    all,
-    close: async () => {
-      await Promise.all(children.map(stop));
-    },
-  };
+  return all;
 }
 
-const median = (numbers: readonly number[]): number =>
-  numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
-
-function summary(rounds: readonly Round[]): Round {
-  const of = (key: keyof Round): number => median(rounds.map((one) => one[key]));
-  const failures = rounds.reduce((sum, one) => sum + one.failures, 0);
-  return {
-    perSecond: of('perSecond'),
-    p50Ms: of('p50Ms'),
-    p99Ms: of('p99Ms'),
-    failures,
-    cpuUsPerRequest: of('cpuUsPerRequest'),
-  };
-}
-
-async function measure(all: readonly Contender[], streamed: boolean): Promise<Record<string, Round>> {
-  const rounds = new Map<string, Round[]>(all.map(({ name }) => [name, []]));
+async function measure(ring: Ring, all: readonly Contender[], scenario: Scenario): Promise<Results[string]> {
+  const own: Contender[] = [];
+  for (const known of scenario.known ?? []) own.push(await ring.stepgate(nameOf(known), { known }));
+  const field = scenario.known ? own : all.filter(({ name }) => !scenario.without?.includes(name));
+  const seconds = scenario.seconds?.[flags.quick ? 'quick' : 'whole'] ?? SECONDS;
+  // A long round is its own repetition.
+  const rounds = scenario.seconds === undefined ? ROUNDS : Math.ceil(ROUNDS / 3);
+  const measured = new Map<string, Round[]>(field.map(({ name }) => [name, []]));
   // The first round warms caches and compilers, and is thrown away.
-  for (let i = 0; i <= ROUNDS; i++)
-    for (const contender of all) {
-      const measured = await round(contender, streamed);
-      if (i > 0) rounds.get(contender.name)?.push(measured);
+  for (let i = 0; i <= rounds; i++)
+    for (const contender of field) {
+      const one = await round(contender, scenario.load, i === 0 ? Math.min(2, seconds) : seconds);
+      if (i > 0) measured.get(contender.name)?.push(one);
     }
-  return Object.fromEntries([...rounds].map(([name, list]) => [name, summary(list)]));
+  for (const contender of own) await ring.drop(contender);
+  const row: Record<string, Summary> = {};
+  for (const [name, list] of measured) {
+    const one = summary(list);
+    const why = voidBecause(name, one);
+    if (why === undefined) row[name] = one;
+    else notes.push(`${scenario.id}: ${why}`);
+  }
+  return row;
 }
 
-function show(title: string, results: Record<string, Round>): void {
-  const { direct, nginx } = results;
-  console.log(`\n${title}`);
-  console.log('             req/s   of direct   of nginx   CPU us/req   x nginx   p50 ms   p99 ms   failures');
-  for (const [name, one] of Object.entries(results)) {
-    const of = (other: Round | undefined): string => (other ? (one.perSecond / other.perSecond).toFixed(2) : '-');
-    const times = nginx && name !== 'direct' ? (one.cpuUsPerRequest / nginx.cpuUsPerRequest).toFixed(2) : '-';
-    const cpu = name === 'direct' ? '-' : one.cpuUsPerRequest.toFixed(1);
-    const cells = [
-      one.perSecond.toFixed(0),
-      of(direct),
-      of(nginx),
-      cpu,
-      times,
-      one.p50Ms.toFixed(2),
-      one.p99Ms.toFixed(2),
-      one.failures,
-    ];
-    const widths = [7, 12, 11, 13, 10, 9, 9, 11];
-    console.log(name.padEnd(11) + cells.map((cell, i) => String(cell).padStart(widths[i] ?? 0)).join(''));
+function settingOf(all: readonly Contender[]): Setting {
+  const wrk = execFileSync('sh', ['-c', 'wrk -v 2>&1 | head -1'], { encoding: 'utf8' });
+  const versions = Object.fromEntries(
+    all.filter(({ version }) => version !== '').map((one) => [one.name, one.version]),
+  );
+  // Where the figures were put belongs to the machine.
+  const args = process.argv.slice(2).filter((arg, i, all) => ![arg, all[i - 1]].includes('--json'));
+  return {
+    command: ['npm run bench:gateway', ...(args.length > 0 ? ['--', ...args] : [])].join(' '),
+    cpu: `${cpus().length} x ${cpus()[0]?.model ?? '?'}`,
+    rounds: ROUNDS,
+    seconds: SECONDS,
+    versions: { node: process.versions.node, wrk: /wrk \S*?([\d.]+)/.exec(wrk)?.[1] ?? '?', ...versions },
+  };
+}
+
+async function compare(): Promise<void> {
+  const wanted = flags.only?.split(',');
+  const scenarios = SCENARIOS.filter(({ id, quick }) => wanted?.includes(id) ?? (quick || !flags.quick));
+  const ring = await Ring.open();
+  try {
+    const all = await enter(ring);
+    const results: Results = {};
+    for (const scenario of scenarios) {
+      results[scenario.id] = await measure(ring, all, scenario);
+      console.log(`\n${tableOf(scenario, results[scenario.id] ?? {})}`);
+    }
+    const setting = settingOf(all);
+    const goals = goalsOf(results);
+    const others = othersIn(results);
+    const quiet = `others took up to ${(100 * others).toFixed(0)} % of the measured core`;
+    console.log(['', ...notes, quiet, verdicts(goals, results)].join('\n'));
+    if (flags.json)
+      writeFileSync(flags.json, `${JSON.stringify({ setting, others, results, goals, notes }, null, 2)}\n`);
+    if (flags.write) {
+      writeFileSync(new URL('RESULTS.md', import.meta.url), markdownOf({ setting, scenarios, results, goals, notes }));
+      writeFileSync(new URL('RESULTS.svg', import.meta.url), pictureOf(results));
+    }
+  } finally {
+    await ring.close();
   }
 }
 
-for (const program of ['wrk', 'taskset']) {
-  if (has(program)) continue;
-  console.error(`${program} is needed: apt-get install ${program === 'wrk' ? 'wrk' : 'util-linux'}`);
-  process.exit(1);
-}
-if (cpus().length < 2) {
-  console.error('two cores are needed: one for the load and the engine, one for what is measured');
-  process.exit(1);
-}
-const dir = mkdtempSync(join(tmpdir(), 'stepgate-bench-'));
-const { all, close } = await contenders(dir);
-try {
-  const whole = await measure(all, false);
-  show('1 KB JSON answers', whole);
-  const streamed = await measure(all, true);
-  show('64 events, one write each', streamed);
-  if (flags.json !== undefined) {
-    const setting = {
-      rounds: ROUNDS,
-      seconds: SECONDS,
-      connections: CONNECTIONS,
-      cpu: cpus()[0]?.model,
-      node: process.version,
-    };
-    writeFileSync(flags.json, `${JSON.stringify({ setting, whole, streamed }, null, 2)}\n`);
-  }
-} finally {
-  await close();
-  rmSync(dir, { recursive: true, force: true });
-}
+const why = obstacle();
+if (flags.help) console.log(USAGE);
+else if (why !== undefined) {
+  console.error(why);
+  process.exitCode = 1;
+} else if (flags.soak !== undefined) await soak(Number(flags.soak));
+else await compare();

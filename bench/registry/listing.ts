@@ -2,8 +2,7 @@
 // and `stepgate ls`. A real gateway over real sockets, in front of a simulated engine; medians of 30.
 // node bench/registry/listing.ts [--checkpoints N]
 import { execFile } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,11 +10,9 @@ import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { stringify } from 'yaml';
 import { parseConfig } from '../../src/config.ts';
-import { as, type Checkpoint, type CheckpointId, type Digest } from '../../src/domain.ts';
-import { Database } from '../../src/registry/database.ts';
-import { ADAPTER_FILES } from '../../src/registry/inspect.ts';
 import { type Running, start } from '../../src/serve.ts';
 import { startSim } from '../../src/sim/sim.ts';
+import { fillRegistry } from './rows.ts';
 
 const ROUNDS = 30;
 const { values } = parseArgs({ options: { checkpoints: { type: 'string', default: '10000' } } });
@@ -26,7 +23,7 @@ const home = await mkdtemp(join(tmpdir(), 'stepgate-bench-'));
 const sim = await startSim({ port: 0 });
 try {
   const data = join(home, 'data');
-  await fill(data);
+  await fillRegistry({ data, count: COUNT });
   const config = { listen: '127.0.0.1:0', admin: '127.0.0.1:0', data, backends: [{ name: 'gpu-0', url: sim.url }] };
   const models = { models: { 'my-model': { latest: 'published' } } };
   const log = pino({ level: 'silent' });
@@ -39,40 +36,6 @@ try {
 } finally {
   await sim.close();
   await rm(home, { recursive: true, force: true });
-}
-
-/** Rows as registrations would leave them; all stand for one adapter's files, which nobody reads. */
-async function fill(data: string): Promise<void> {
-  const digest = as<Digest>('0'.repeat(64));
-  const pathOf = () => join(data, 'adapters', digest);
-  await mkdir(pathOf(), { recursive: true });
-  for (const file of ADAPTER_FILES) await writeFile(join(pathOf(), file), '');
-  const rows = new Database({ file: join(data, 'registry.sqlite'), pathOf });
-  rows.commit(
-    Array.from({ length: COUNT }, (_, index) => {
-      const name = as<Checkpoint['name']>(`my-model@${index}`);
-      const checkpoint: Checkpoint = {
-        id: as<CheckpointId>(randomUUID()),
-        name,
-        model: as('my-model'),
-        step: index,
-        revision: 1,
-        adapter: { id: as(name), path: pathOf(), digest, bytes: 40_000_000, rank: 16 },
-        base: undefined,
-        source: `/runs/my-model/checkpoint-${index}`,
-        createdAtMs: Date.now(),
-        state: { kind: 'servable' },
-        details: {
-          metrics: { loss: Math.random(), eval_loss: Math.random(), learning_rate: 1e-4, epoch: index / 100 },
-          architecture: 'LlamaForCausalLM',
-          library: 'peft 0.17.1',
-        },
-        warnings: [],
-      };
-      return { kind: 'added', checkpoint, sighting: { name, source: checkpoint.source, signature: '-' } } as const;
-    }),
-  );
-  rows.close();
 }
 
 async function measure({ url, adminUrl }: Running): Promise<void> {

@@ -9,6 +9,8 @@ export interface Costs {
   readonly prefillChunkTokens: number;
   /** vLLM's max_num_seqs. */
   readonly runningMax: number;
+  /** Tokens of earlier prompts and answers that the KV cache still holds. */
+  readonly prefixTokensMax: number;
 }
 
 export interface LoadCost {
@@ -38,6 +40,8 @@ export const VLLM_8B: Costs = {
   prefillMsPerToken: 0.1,
   prefillChunkTokens: 2048,
   runningMax: 256,
+  // 128 KiB a token (8 heads x 128 x 2 x 32 layers, bf16); an 80 GB card has some 400,000 beside the weights, of which running requests take half.
+  prefixTokensMax: 200_000,
 };
 
 /** The other reported kind of set-up: LoRA costs 11 %, flat in the number of adapters. */

@@ -4,6 +4,7 @@
 import type { AdapterId, TicketId } from '../../src/domain.ts';
 import type { Costs, LoadCost } from './costs.ts';
 import { Fifo, Heap } from './heap.ts';
+import { Prefixes } from './prefixes.ts';
 import { Slots } from './slots.ts';
 import type { Residency } from './types.ts';
 
@@ -12,6 +13,8 @@ export interface Job {
   readonly adapter: AdapterId;
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Prompts that share it begin alike, each as far as the longest before it. */
+  readonly prefix: string | undefined;
   /** 0 goes first; only an engine of residency `free` looks at it. */
   readonly rank: number;
 }
@@ -48,6 +51,7 @@ export class EngineModel {
   readonly #prefills = Array.from({ length: RANKS }, () => new Fifo<Job>());
   readonly #decoding = new Heap<Job>();
   readonly #stalls = new Fifo<{ ms: number; loaded: AdapterId | undefined }>();
+  readonly #prefixes: Prefixes;
   #now = 0;
   #stallEnds = 0;
   #tokens = 0;
@@ -65,6 +69,7 @@ export class EngineModel {
     this.#residency = residency;
     this.#listener = listener;
     this.slots = new Slots({ load, slots, residency });
+    this.#prefixes = new Prefixes(costs.prefixTokensMax);
   }
 
   /** When it must be fired next, ms; infinite while it is idle. */
@@ -124,6 +129,7 @@ export class EngineModel {
     const job = this.#prefilling;
     if (job === undefined) return;
     this.#prefilling = undefined;
+    this.#remember(job, job.promptTokens);
     this.#listener.firstToken(job, this.#now + this.#itlMs());
     this.#decoding.push(this.#tokens + job.outputTokens, job);
   }
@@ -133,6 +139,7 @@ export class EngineModel {
     const job = this.#decoding.pop();
     if (job === undefined) return;
     this.#count(job, -1);
+    this.#remember(job, job.promptTokens + job.outputTokens);
     this.slots.released(job.adapter);
     this.#listener.ended(job, this.#now);
   }
@@ -215,11 +222,20 @@ export class EngineModel {
     this.#nextAt = endsAt;
   }
 
+  #remember({ adapter, prefix }: Job, tokens: number): void {
+    if (prefix !== undefined) this.#prefixes.note(`${adapter} ${prefix}`, tokens);
+  }
+
+  #known({ adapter, prefix, promptTokens }: Job): number {
+    return prefix === undefined ? 0 : this.#prefixes.known(`${adapter} ${prefix}`, promptTokens);
+  }
+
   #nextPrefill(): void {
     for (const queue of this.#prefills) {
       if (queue.size === 0) continue;
-      this.#prefilling = queue.shift();
-      this.#prefillLeft = this.#prefilling?.promptTokens ?? 0;
+      const job = queue.shift();
+      this.#prefilling = job;
+      this.#prefillLeft = job === undefined ? 0 : job.promptTokens - this.#known(job);
       return;
     }
   }

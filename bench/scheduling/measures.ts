@@ -10,6 +10,10 @@ export const TTFT_OBJECTIVE_MS: Readonly<Record<RequestClass, number>> = {
   rollout: 10_000,
   eval: 60_000,
 };
+/** After the first token of a new step, its replicas may still be loading, ms. */
+const CHANGE_MS = 10_000;
+/** Nothing is loaded when a workload begins: what arrives this early says nothing of changes, ms. */
+const COLD_MS = 30_000;
 /** A version is ready when so many of the model's last so many first tokens were its own: 90 %. */
 const READY = { of: 20, own: 18 };
 
@@ -62,7 +66,7 @@ export class Measures {
       waitMsMax: this.#waitMsMax,
       makespanRatio: this.#makespanRatio(),
       goodput: this.#goodput(),
-      publishToReadyMs: this.#publishToReadyMs(),
+      ...this.#changes(),
       refused: this.refused,
     };
   }
@@ -108,17 +112,42 @@ export class Measures {
     return good / Math.max(1, this.#workload.requests.length);
   }
 
-  #publishToReadyMs(): number | null {
+  #changes(): Pick<Result, 'publishToReadyMs' | 'publishToFirstMs' | 'publishExtraP99Ms'> {
+    const [readyMs, firstMs]: [number[], number[]] = [[], []];
+    const during = new Map<string, { from: number; to: number }[]>();
     for (const firsts of this.#onBareName.values()) firsts.sort((a, b) => a.at - b.at);
-    const times = this.#workload.publications.flatMap(({ at, model, step }) => {
-      if (at === 0) return [];
+    for (const { at, model, step } of this.#workload.publications) {
+      if (at === 0) continue;
       const after = (this.#onBareName.get(model) ?? []).filter((first) => first.at > at);
       const ready = readyAt(after, step);
-      return ready === undefined ? [] : ready - at;
-    });
-    return times.length === 0 ? null : nearestRank(Float64Array.from(times).sort(), 0.5);
+      const first = after.find((first) => first.step >= step)?.at ?? after.at(-1)?.at;
+      if (ready === undefined || first === undefined) continue;
+      readyMs.push(ready - at);
+      firstMs.push(first - at);
+      during.set(model, [...(during.get(model) ?? []), { from: at, to: first + CHANGE_MS }]);
+    }
+    return {
+      publishToReadyMs: quantileOf(readyMs, 0.5),
+      publishToFirstMs: quantileOf(firstMs, 0.5),
+      publishExtraP99Ms: this.#extraP99Ms(during),
+    };
+  }
+
+  #extraP99Ms(during: ReadonlyMap<string, readonly { from: number; to: number }[]>): number | null {
+    const [inside, outside]: [number[], number[]] = [[], []];
+    for (const [ticket, { at, model, step }] of this.#workload.requests.entries()) {
+      const ttftMs = this.#ttftMs[ticket] ?? Number.NaN;
+      const changes = during.get(model);
+      if (step !== undefined || changes === undefined || at < COLD_MS || Number.isNaN(ttftMs)) continue;
+      (changes.some(({ from, to }) => at >= from && at < to) ? inside : outside).push(ttftMs);
+    }
+    const [p99, usual] = [quantileOf(inside, 0.99), quantileOf(outside, 0.99)];
+    return p99 === null || usual === null ? null : p99 - usual;
   }
 }
+
+const quantileOf = (values: readonly number[], quantile: number): number | null =>
+  values.length === 0 ? null : nearestRank(Float64Array.from(values).sort(), quantile);
 
 /** The first time at which 90 % of the last first tokens were of that step or a later one; the last of them if that never happened. */
 function readyAt(firsts: readonly { at: number; step: number }[], step: number): number | undefined {

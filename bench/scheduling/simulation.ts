@@ -10,6 +10,7 @@ import {
   type TenantId,
   type TicketId,
 } from '../../src/domain.ts';
+import { hashOf } from '../../src/router/affinity.ts';
 import type { Effect } from '../../src/router/effects.ts';
 import type { AdapterTarget, RouterEvent } from '../../src/router/events.ts';
 import { Checkers } from './checkers.ts';
@@ -82,7 +83,7 @@ export class Simulation {
     const { backends, slots, load, costs } = workload;
     this.#scheduler = contender.create({ backends, slots, loadMs: load.fetchMs + load.readMs, seed });
     this.#measures = new Measures(workload);
-    this.#checkers = new Checkers(workload.requests);
+    this.#checkers = new Checkers(workload);
     for (let index = 0; index < backends; index++) {
       const backend = as<BackendName>(`gpu-${index}`);
       const engine = new EngineModel({ costs, load, slots, residency: this.#residency }, this.#listener(backend));
@@ -159,11 +160,11 @@ export class Simulation {
       target: targetOf(adapter, request.model),
       class: kind,
       tenant: as<TenantId>(tenant),
-      affinity: undefined,
+      affinity: session === undefined ? undefined : hashOf(session),
       session,
       promptTokens,
     };
-    this.#checkers.arrived(index);
+    this.#checkers.arrived(index, adapter);
     this.#feed(arrival);
   }
 
@@ -185,7 +186,7 @@ export class Simulation {
         return this.#unload(effect.backend, effect.adapter);
       case 'reject':
         this.#measures.refused++;
-        return this.#checkers.ended(effect.ticket);
+        return this.#checkers.ended(effect.ticket, this.#now);
       case 'promote':
         return this.#promote(effect.checkpoint);
       case 'wakeAt':
@@ -210,9 +211,9 @@ export class Simulation {
     if (request === undefined || adapter === undefined || !this.#checkers.dispatched(ticket)) return;
     const commanded = this.#residency === 'api' || this.#residency === 'host';
     this.#checkers.law('a request goes to a backend that holds its adapter', !commanded || engine.slots.holds(adapter));
-    const { promptTokens, outputTokens } = request;
+    const { promptTokens, outputTokens, session: prefix } = request;
     const rank = this.#residency === 'free' ? CLASSES.indexOf(request.class) : 0;
-    engine.submit({ ticket, adapter, promptTokens, outputTokens, rank }, this.#now);
+    engine.submit({ ticket, adapter, promptTokens, outputTokens, prefix, rank }, this.#now);
   }
 
   #load(backend: BackendName, adapter: AdapterId): void {
@@ -238,7 +239,7 @@ export class Simulation {
       firstToken: ({ ticket, adapter }: Job, at: number) => this.#measures.firstToken(ticket, adapter, at),
       ended: ({ ticket }: Job, now: number) => {
         this.#measures.ended(ticket, now);
-        this.#checkers.ended(ticket);
+        this.#checkers.ended(ticket, now);
         this.#said.push(() => this.#feed({ type: 'ended', ticket, outcome: 'done' }));
       },
       loaded: (adapter: AdapterId) => {

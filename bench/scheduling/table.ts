@@ -9,7 +9,9 @@ export function median(results: readonly Result[]): Result | undefined {
     values.toSorted((a, b) => a - b)[(values.length - 1) >> 1] ?? Number.NaN;
   const of = (key: 'loadsPer1000' | 'diskLoadsPer1000' | 'waitMsMax' | 'goodput' | 'decisionUs') =>
     middle(results.map((one) => one[key]));
-  const maybe = (key: 'loadsRatio' | 'makespanRatio' | 'publishToReadyMs') => {
+  const maybe = (
+    key: 'loadsRatio' | 'makespanRatio' | 'publishToReadyMs' | 'publishToFirstMs' | 'publishExtraP99Ms',
+  ) => {
     const known = results.flatMap((one) => one[key] ?? []);
     return known.length === 0 ? null : middle(known);
   };
@@ -31,6 +33,8 @@ export function median(results: readonly Result[]): Result | undefined {
     makespanRatio: maybe('makespanRatio'),
     goodput: of('goodput'),
     publishToReadyMs: maybe('publishToReadyMs'),
+    publishToFirstMs: maybe('publishToFirstMs'),
+    publishExtraP99Ms: maybe('publishExtraP99Ms'),
     decisionUs: of('decisionUs'),
     refused: Math.max(...results.map((one) => one.refused)),
     violations: results.reduce((sum, one) => sum + one.violations, 0),
@@ -52,10 +56,11 @@ const HEAD = [
   'makespan',
   'goodput',
   'publish s',
+  '+p99 s',
   'us',
   'violations',
 ];
-const WIDTHS = [-13, 7, 8, 14, 12, 12, 8, 9, 8, 10, 7, 11];
+const WIDTHS = [-13, 7, 8, 14, 12, 12, 8, 9, 8, 12, 8, 7, 11];
 
 export function tableOf(workload: string, rows: readonly Result[]): string {
   const line = (cells: readonly string[]) =>
@@ -71,7 +76,8 @@ export function tableOf(workload: string, rows: readonly Result[]): string {
       seconds(row.waitMsMax),
       ratio(row.makespanRatio),
       `${(100 * row.goodput).toFixed(1)}%`,
-      seconds(row.publishToReadyMs),
+      row.publishToReadyMs === null ? '-' : `${seconds(row.publishToFirstMs)}/${seconds(row.publishToReadyMs)}`,
+      seconds(row.publishExtraP99Ms),
       row.decisionUs.toFixed(1),
       String(row.violations),
     ]),
@@ -81,4 +87,4 @@ export function tableOf(workload: string, rows: readonly Result[]): string {
 }
 
 export const LEGEND =
-  "loads: adapters brought into a slot per 1000 requests; x bound: those over the bound; class columns: p50/p99 time to first token; wait: the longest;\nmakespan: of the sweep over its bound; goodput: first token within 2/10/60 s; publish: until 90 % of first tokens are the new step's; us: per decision";
+  "loads: adapters brought into a slot per 1000 requests; x bound: those over the bound; class columns: p50/p99 time to first token; wait: the longest;\nmakespan: of the sweep over its bound; goodput: first token within 2/10/60 s; publish: until the first / 90 % of first tokens are the new step's;\n+p99: of rollouts while a step changes, less that of the others; us: per decision";

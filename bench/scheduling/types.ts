@@ -17,6 +17,7 @@ export interface Request {
   readonly outputTokens: number;
   readonly class: RequestClass;
   readonly tenant: string;
+  /** Requests that share it begin alike: the turns of a conversation, each with all before it, or samples of one prompt. */
   readonly session: string | undefined;
 }
 
@@ -96,6 +97,13 @@ export interface Result {
   readonly goodput: number;
   /** Median over publications. */
   readonly publishToReadyMs: number | null;
+  /** The same until the first token of the new step. */
+  readonly publishToFirstMs: number | null;
+  /**
+   * What a change costs those who ask for the bare name: p99 of their time to first token, of requests that arrive between a publication and
+   * ten seconds after the new step's first token, less that of all others.
+   */
+  readonly publishExtraP99Ms: number | null;
   /** Mean real time of one `step`, microseconds. */
   readonly decisionUs: number;
   readonly refused: number;

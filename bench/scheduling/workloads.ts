@@ -81,16 +81,34 @@ function popularity(
 /** Conversations: a person stays with one adapter, reads for ten seconds, and sends a longer prompt each time. */
 function people(
   random: Random,
-  { adapters, alpha, perSecond, untilMs }: { adapters: number; alpha: number; perSecond: number; untilMs: number },
+  {
+    adapters,
+    alpha,
+    perSecond,
+    untilMs,
+    turnsMean = 5,
+    opening = 200,
+    out = 120,
+    said = 40,
+  }: {
+    adapters: number;
+    alpha: number;
+    perSecond: number;
+    untilMs: number;
+    turnsMean?: number;
+    /** Tokens of the first prompt, of an answer, and of what is said next. */
+    opening?: number;
+    out?: number;
+    said?: number;
+  },
 ): Part {
   const rank = zipf(random, adapters, alpha);
   const requests: Request[] = [];
-  const turnsMean = 5;
   arrivals(random, { perSecond: perSecond / turnsMean, untilMs }).forEach((start, index) => {
     const model = `chat-${rank()}`;
-    let [at, promptTokens] = [start, tokens(random, 200)];
+    let [at, promptTokens] = [start, tokens(random, opening)];
     for (let turn = 0; turn < turnsMean && at < untilMs; turn++) {
-      const outputTokens = tokens(random, 120);
+      const outputTokens = tokens(random, out);
       requests.push(
         request(at, model, {
           step: 1,
@@ -101,7 +119,7 @@ function people(
           tenant: `tenant-${index % 20}`,
         }),
       );
-      promptTokens += outputTokens + tokens(random, 40);
+      promptTokens += outputTokens + tokens(random, said);
       at += 3000 + exponential(random, 10_000);
     }
   });
@@ -127,7 +145,13 @@ function rollouts(
   const requests = arrivals(random, { perSecond: groupsPerSecond, untilMs }).flatMap((at) => {
     const promptTokens = tokens(random, 300);
     return Array.from({ length: 8 }, () =>
-      request(at, model, { class: 'rollout', tenant: 'trainer', promptTokens, outputTokens: tokens(random, out) }),
+      request(at, model, {
+        class: 'rollout',
+        tenant: 'trainer',
+        promptTokens,
+        outputTokens: tokens(random, out),
+        session: `group-${at}`,
+      }),
     );
   });
   return { requests, publications };
@@ -147,6 +171,17 @@ function sweep(
   return { requests };
 }
 
+/** One needs two or three of four engines, the other a part of one. */
+function twoTrainings(name: string, fleet: Fleet, size: Size, seed: number): Workload {
+  const random = seeded(seed);
+  const untilMs = size === 'quick' ? 480_000 : 1_200_000;
+  const large = rollouts(random, { model: 'large', groupsPerSecond: 5, untilMs });
+  const small = rollouts(random, { model: 'small', groupsPerSecond: 0.4, untilMs });
+  const requests = [...large.requests, ...small.requests];
+  const publications = [...large.publications, ...small.publications];
+  return workload(name, fleet, { requests, publications });
+}
+
 function mix(name: string, fleet: Fleet, size: Size, seed: number): Workload {
   const random = seeded(seed);
   const untilMs = size === 'quick' ? 330_000 : 900_000;
@@ -157,6 +192,20 @@ function mix(name: string, fleet: Fleet, size: Size, seed: number): Workload {
   const swept = sweep(random, { at: 60_000, steps: 24, prompts: (size === 'quick' ? 40 : 100) * per });
   const requests = [...chat.requests, ...trained.requests, ...tail.requests, ...swept.requests];
   return workload(name, fleet, { requests, publications: trained.publications }, { sweepAt: 60_000 });
+}
+
+/** Two adapters in a loop fill two slots; a third is asked for now and then. Most engines never get to it. */
+function third(random: Random): Workload {
+  const untilMs = 300_000;
+  const loops = [0, 1].flatMap((step) =>
+    arrivals(random, { perSecond: 4, untilMs }).map((at) =>
+      request(at, 'loop', { step, class: 'rollout', tenant: 'loop', outputTokens: tokens(random, 100) }),
+    ),
+  );
+  const others = arrivals(random, { perSecond: 0.05, untilMs: untilMs / 2 }).map((at) =>
+    request(at, 'third', { step: 0, class: 'interactive', tenant: 'third' }),
+  );
+  return workload('third', { backends: 1, slots: 2 }, { requests: [...loops, ...others] });
 }
 
 const ROW = { backends: 4, slots: 4 };
@@ -176,17 +225,15 @@ const COMMON: Readonly<Record<string, Make>> = {
   },
   interactive: (seed, size) => {
     const untilMs = size === 'quick' ? 480_000 : 1_800_000;
-    return workload('interactive', ROW, people(seeded(seed), { adapters: 24, alpha: 1, perSecond: 8, untilMs }));
+    return workload('interactive', ROW, people(seeded(seed), { adapters: 24, alpha: 1, perSecond: 4, untilMs }));
   },
-  rollout: (seed, size) => {
-    const random = seeded(seed);
-    const untilMs = size === 'quick' ? 480_000 : 1_200_000;
-    const large = rollouts(random, { model: 'large', groupsPerSecond: 2, untilMs });
-    const small = rollouts(random, { model: 'small', groupsPerSecond: 0.4, untilMs });
-    const requests = [...large.requests, ...small.requests];
-    const publications = [...large.publications, ...small.publications];
-    return workload('rollout', { backends: 4, slots: 2 }, { requests, publications });
+  sessions: (seed, size) => {
+    const untilMs = size === 'quick' ? 240_000 : 900_000;
+    const agents = { adapters: 4, alpha: 0.6, turnsMean: 20, opening: 1500, out: 60, said: 250 };
+    return workload('sessions', ROW, people(seeded(seed), { ...agents, perSecond: 20, untilMs }));
   },
+  rollout: (seed, size) => twoTrainings('rollout', { backends: 4, slots: 2 }, size, seed),
+  third: (seed) => third(seeded(seed)),
   sweep: (seed, size) =>
     workload('sweep', ROW, sweep(seeded(seed), { at: 0, steps: 32, prompts: size === 'quick' ? 150 : 500 }), {
       sweepAt: 0,
@@ -227,6 +274,8 @@ const MORE: Readonly<Record<string, Make>> = {
     });
     return workload('zipf-10000', { backends: 64, slots: 8 }, part);
   },
+  'rollout-network': (seed, size) =>
+    twoTrainings('rollout-network', { backends: 4, slots: 3, load: NETWORK }, size, seed),
   'mix-7ms': (seed, size) => mix('mix-7ms', { ...ROW, load: loadOf(7) }, size, seed),
   'mix-1s': (seed, size) => mix('mix-1s', { ...ROW, load: loadOf(1000) }, size, seed),
   'mix-2slots': (seed, size) => mix('mix-2slots', { backends: 4, slots: 2 }, size, seed),

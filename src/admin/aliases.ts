@@ -78,7 +78,7 @@ export function addAliases(admin: Hono<Env>, gateway: Gateway): void {
   admin.post('/admin/v1/models/:model/retain', async (c) => {
     const { dryRun } = await parseBody(c, Retain);
     const model = knownModel(gateway, c.req.param('model'));
-    const leased = (adapter: AdapterId) => gateway.adapters.isLeased(adapter);
+    const leased = (adapter: AdapterId) => gateway.adapters.isInUse(adapter);
     const verdicts = registry.retain(model, { dryRun, who: WHO, leased });
     const data = verdicts.map(({ checkpoint: { name, step }, keep, why }) => ({ name, step: step ?? null, keep, why }));
     return c.json({ dryRun, data });

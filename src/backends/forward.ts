@@ -1,6 +1,7 @@
 // Sends one request to one engine and streams the answer into the caller's response. The one file that owns streaming:
 // flushing, backpressure, deadlines, the caller's leaving, and what a broken stream ends with. It must not choose, retry or log.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { type ErrorCode, StepgateError } from '../errors.ts';
 import { type Echo, echoOf } from '../openai/echo.ts';
@@ -8,52 +9,18 @@ import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
 import { engineError, saysNoModel } from './answers.ts';
 import { deadlineIn, join, leave } from './deadlines.ts';
-import { responseHeaders } from './headers.ts';
-
-export interface Forwarding {
-  readonly dispatcher: Dispatcher;
-  readonly method: string;
-  readonly path: string;
-  /** Ready to send: see headers.ts. */
-  readonly headers: Record<string, string>;
-  /** Pieces, sent in order; empty for no body. */
-  readonly body: readonly Buffer[];
-  /** Its headers may be sent already: a stream that was held with comments. Then an answer of any kind ends as events. */
-  readonly response: ServerResponse;
-  /** The gateway's own headers for the caller. */
-  readonly responseHeaders: Record<string, string>;
-  /** The name that the engine answers with and the one that the caller shall read. */
-  readonly echo: { readonly from: string; readonly to: string } | undefined;
-  /** It may be sent once more: then `missing` and `refused` are reported instead of answered. */
-  readonly replayable: boolean;
-  /** The route's streams are typed events (`event:` lines). */
-  readonly typedEvents: boolean;
-  readonly deadlines: Deadlines;
-}
-
-export interface Deadlines {
-  /** Until the first byte of the answer's body. An answer that is not streamed comes whole: give `wholeMs` there. */
-  readonly firstTokenMs: number;
-  /** Between chunks, while the caller is reading. */
-  readonly betweenChunksMs: number;
-  readonly wholeMs: number;
-}
-
-/** How it ended. Unless `done`, `left`, or `failed` with `started`, nothing was written and the response is still the caller's to use. */
-export type ForwardEnd =
-  /** The engine answered, whatever its status; the answer has been written. */
-  | { readonly kind: 'done'; readonly status: number }
-  /** 404: the engine does not know the adapter. */
-  | { readonly kind: 'missing'; readonly message: string }
-  /** No connection: nothing was sent. */
-  | { readonly kind: 'refused'; readonly message: string }
-  /** `started`: a part of the answer had reached the caller, and the response was ended as well as could be. */
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly started: boolean }
-  /** The caller closed, or `abort` was called. */
-  | { readonly kind: 'left' };
+import type { ForwardEnd, Forwarding } from './forwarding.ts';
+import { isEncoded, responseHeaders } from './headers.ts';
+import { closedWhenReused } from './pool.ts';
 
 /** An error answer is read whole up to this size where it must be understood before it is passed on. */
 const COLLECT_BYTES_MAX = 64 * 1024;
+
+/**
+ * A request that went into a connection which the engine was closing for idleness is sent again: the close comes at once and nothing before
+ * it. To ask twice changes nothing in an engine; but later, it may be the request that ended the engine.
+ */
+const STALE = { withinMs: 100, timesMax: 5 };
 
 /**
  * Calls `onEnd` exactly once, and not before it has returned. `abort` closes the engine's request at once and ends it as
@@ -79,6 +46,8 @@ class Transfer implements Dispatcher.DispatchHandler {
   #dueAt: number;
   #phase: Phase = 'idle';
   #controller: Dispatcher.DispatchController | undefined;
+  #sentAt = 0;
+  #stale = 0;
   #status = 0;
   #engineHeaders: IncomingHttpHeaders = {};
   #isStream = false;
@@ -98,13 +67,22 @@ class Transfer implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { dispatcher, method, path, headers, body } = this.#request;
     if (this.#response.destroyed) return process.nextTick(() => this.abort());
     this.#response.on('close', this.#onClose);
     join(this);
-    // One buffer leaves in one write with the head; undici sends an iterable piece by piece, through promises.
-    const bytes = body.length < 2 ? (body[0] ?? null) : Buffer.concat(body);
-    dispatcher.dispatch({ method, path, headers, body: bytes }, this);
+    this.#send();
+  }
+
+  #send(): void {
+    const { dispatcher, method, path, headers } = this.#request;
+    dispatcher.dispatch({ method, path, headers, body: this.#body() }, this);
+  }
+
+  /** One buffer leaves in one write with the head; undici sends a stream piece by piece. */
+  #body(): Buffer | Readable | null {
+    const { body, rest } = this.#request;
+    if (rest !== undefined) return Readable.from(chain(body, rest), { objectMode: false });
+    return body.length < 2 ? (body[0] ?? null) : Buffer.concat(body);
   }
 
   abort(): void {
@@ -118,6 +96,7 @@ class Transfer implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#sentAt = performance.now();
     // The caller left while the connection was being made.
     if (this.#phase === 'over') controller.abort(new Error('the caller left'));
   }
@@ -127,6 +106,9 @@ class Transfer implements Dispatcher.DispatchHandler {
     this.#status = status;
     this.#engineHeaders = headers;
     this.#isStream = String(headers['content-type']).startsWith('text/event-stream');
+    if (this.#echo !== undefined && isEncoded(headers['content-encoding'])) {
+      return this.#stop('backend_error', 'The engine answered in a content-encoding that it was not asked for.');
+    }
     const ok = status < 300 && (this.#isStream || !this.#held);
     const collect = (status === 404 && this.#request.replayable) || (this.#held && !ok);
     this.#phase = collect ? 'collect' : 'pass';
@@ -142,23 +124,45 @@ class Transfer implements Dispatcher.DispatchHandler {
     if (this.#response.writableNeedDrain) this.#waitForCaller(controller);
   }
 
-  onResponseEnd(): void {
+  onResponseEnd(_?: Dispatcher.DispatchController, trailers: IncomingHttpHeaders = {}): void {
     if (this.#phase === 'over') return;
     if (this.#phase === 'collect') return this.#answerCollected();
     const rest = this.#echo?.end();
     if (rest !== undefined && rest.length > 0) this.#write(rest);
     this.#sendHead();
+    this.#response.addTrailers(responseHeaders(trailers, {}, undefined));
     this.#response.end();
     this.#finish({ kind: 'done', status: this.#status });
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
     if (this.#phase === 'over') return;
+    if (error instanceof StepgateError) return this.#fallShort(error);
+    if (this.#isStale(error)) return process.nextTick(() => this.#sendAgain());
     const code = 'code' in error ? String(error.code) : error.name;
     const message = `${error.message === '' ? code : error.message}.`;
     if (this.#controller !== undefined) this.#fail('backend_error', `The engine broke off: ${message}`);
     // undici may say this from within `dispatch`.
     else process.nextTick(() => this.#refuse(code, message));
+  }
+
+  #isStale(error: Error): boolean {
+    const { rest } = this.#request;
+    if (this.#status !== 0 || rest !== undefined || this.#stale === STALE.timesMax) return false;
+    return closedWhenReused(error) && performance.now() - this.#sentAt < STALE.withinMs;
+  }
+
+  #sendAgain(): void {
+    if (this.#phase === 'over') return;
+    this.#stale += 1;
+    this.#controller = undefined;
+    this.#send();
+  }
+
+  /** The rest of the body did not come, or may not be passed on: no fault of the engine's, which gets no whole request. */
+  #fallShort({ code, message }: StepgateError): void {
+    if (code === 'client_closed') this.abort();
+    else this.#fail(code, message);
   }
 
   /** Nothing was sent. */
@@ -283,4 +287,9 @@ class Transfer implements Dispatcher.DispatchHandler {
     this.#onEnd(end);
     return true;
   }
+}
+
+async function* chain(pieces: readonly Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  yield* pieces;
+  yield* rest;
 }

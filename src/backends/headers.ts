@@ -15,34 +15,58 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 
-/** Why each stays here: credentials are the gateway's to check; the rest would speak for a connection that is not the engine's. */
-const REQUEST_DROPPED = new Set([
-  ...HOP_BY_HOP,
-  'authorization',
-  'x-api-key',
-  'api-key',
-  'cookie',
-  'host',
-  'content-length',
-  // Already answered by the gateway's own server.
-  'expect',
-  // Engines must answer as they are: a compressed `model` could not be found.
-  'accept-encoding',
-  'forwarded',
-  'x-real-ip',
-  'x-request-id',
-  // Meant for the gateway.
-  'x-stepgate-class',
-]);
+/** Every name that does not simply pass. docs/api.md has the same table: a test holds them together. */
+export const HEADER_POLICY = {
+  request: {
+    // Credentials are the gateway's to check; the rest would speak for a connection that is not the engine's.
+    stripped: [
+      ...HOP_BY_HOP,
+      'authorization',
+      'x-api-key',
+      'api-key',
+      'cookie',
+      'host',
+      'content-length',
+      // Already answered by the gateway's own server.
+      'expect',
+      'accept-encoding',
+      'forwarded',
+      'x-real-ip',
+      'x-request-id',
+    ],
+    strippedPrefixes: ['x-forwarded-', 'x-stepgate-'],
+    added: ['host', 'connection', 'content-length', 'transfer-encoding', 'x-request-id', 'accept-encoding'],
+  },
+  response: {
+    stripped: [...HOP_BY_HOP, 'content-length', 'x-request-id'],
+    added: [
+      'connection',
+      'keep-alive',
+      'content-length',
+      'transfer-encoding',
+      'x-request-id',
+      'x-stepgate-model',
+      'x-stepgate-backend',
+      'x-stepgate-why',
+    ],
+  },
+} as const;
 
-const RESPONSE_DROPPED = new Set([...HOP_BY_HOP, 'content-length']);
+const REQUEST_STRIPPED = new Set<string>(HEADER_POLICY.request.stripped);
+const RESPONSE_STRIPPED = new Set<string>(HEADER_POLICY.response.stripped);
+
+/** Engines must answer as they are: in a compressed answer the model's name could not be found. */
+const ACCEPT_ENCODING = 'identity';
 
 /** The caller's headers as the engine may see them. */
 export function requestHeaders(incoming: IncomingHttpHeaders, requestId: string): Record<string, string> {
-  const headers: Record<string, string> = { 'x-request-id': requestId };
+  const headers: Record<string, string> = {
+    'x-request-id': requestId,
+    'accept-encoding': ACCEPT_ENCODING,
+  };
   const named = connectionNames(incoming.connection);
   for (const name in incoming) {
-    if (REQUEST_DROPPED.has(name) || name.startsWith('x-forwarded-') || named?.has(name)) continue;
+    if (REQUEST_STRIPPED.has(name) || isOfProxies(name) || named?.has(name)) continue;
     const value = incoming[name];
     if (value !== undefined) headers[name] = typeof value === 'string' ? value : value.join(', ');
   }
@@ -58,7 +82,7 @@ export function responseHeaders(
   const headers: Record<string, string | string[]> = {};
   const named = connectionNames(engine.connection);
   for (const name in engine) {
-    if (RESPONSE_DROPPED.has(name) || named?.has(name)) continue;
+    if (RESPONSE_STRIPPED.has(name) || named?.has(name)) continue;
     const value = engine[name];
     if (value !== undefined) headers[name] = value;
   }
@@ -66,6 +90,14 @@ export function responseHeaders(
   for (const name in ours) headers[name] = ours[name] as string;
   return headers;
 }
+
+/** One look at the first letter for most; of the gateway's own, and of proxies before it, none are the engine's business. */
+const isOfProxies = (name: string): boolean =>
+  name.startsWith('x-') && HEADER_POLICY.request.strippedPrefixes.some((prefix) => name.startsWith(prefix));
+
+/** The body is compressed, or otherwise not as it reads. */
+export const isEncoded = (contentEncoding: string | string[] | undefined): boolean =>
+  contentEncoding !== undefined && contentEncoding !== '' && contentEncoding !== 'identity';
 
 /** Headers that `Connection` names are for that connection only; the two usual values name none. */
 function connectionNames(connection: string | string[] | undefined): Set<string> | undefined {

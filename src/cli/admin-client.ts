@@ -57,7 +57,24 @@ export const checkpoint = z.object({
   /** `latest`, `best`, aliases. */
   names: z.array(z.string()),
 });
+const sweep = z.object({
+  id: z.string(),
+  model: z.string(),
+  owner: z.string().nullable(),
+  origin: z.string(),
+  state: z.string(),
+  expected: z.number(),
+  done: z.number(),
+  failed: z.number(),
+  running: z.number(),
+  waiting: z.number(),
+  stepsDone: z.number(),
+  perSecond: z.number(),
+  etaMs: z.number().nullable(),
+  steps: z.array(z.object({ step: z.number() })),
+});
 export const backends = list(backend);
+export const sweeps = list(sweep);
 export const models = list(model);
 export const checkpoints = z.object({ data: z.array(checkpoint), total: z.number(), hasMore: z.boolean() });
 
@@ -143,17 +160,29 @@ export function check<T extends z.ZodType>(value: unknown, shape: T): z.output<T
   );
 }
 
-async function adminUrl(options: AdminOptions): Promise<string> {
-  if (options.admin !== undefined) {
-    const written = /^https?:\/\//.test(options.admin) ? options.admin : `http://${options.admin}`;
-    if (!URL.canParse(written))
-      throw new Failure(`--admin "${options.admin}" is no URL: write for example http://127.0.0.1:8081`);
-    return new URL(written).href.replace(/\/+$/, '').replace(/\/admin\/v1$/, '');
+const adminUrl = ({ admin, config }: AdminOptions): Promise<string> =>
+  listenerUrl('admin', { written: admin, config, byDefault: 'http://127.0.0.1:8081' });
+
+/** Where requests for models go. @throws Failure */
+export const publicUrl = ({ url, config }: { url?: string; config?: string }): Promise<string> =>
+  listenerUrl('listen', { written: url, config, byDefault: 'http://127.0.0.1:8080' });
+
+const OPTION = { admin: '--admin', listen: '--url' } as const;
+
+async function listenerUrl(
+  key: 'admin' | 'listen',
+  from: { written: string | undefined; config: string | undefined; byDefault: string },
+): Promise<string> {
+  const { written, config, byDefault } = from;
+  if (written !== undefined) {
+    const full = /^https?:\/\//.test(written) ? written : `http://${written}`;
+    if (!URL.canParse(full)) throw new Failure(`${OPTION[key]} "${written}" is no URL: write for example ${byDefault}`);
+    return new URL(full).href.replace(/\/+$/, '').replace(/(\/admin)?\/v1$/, '');
   }
-  if (options.config === undefined) return 'http://127.0.0.1:8081';
-  const { host, port } = (await readConfig(options.config)).admin;
+  if (config === undefined) return byDefault;
+  const { host, port } = (await readConfig(config))[key];
   if (port === 0)
-    throw new Failure(`"admin" in ${options.config} has port 0 (any free one): name the real one with --admin URL`);
+    throw new Failure(`"${key}" in ${config} has port 0 (any free one): name the real one with ${OPTION[key]} URL`);
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 

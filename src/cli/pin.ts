@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
-import { Failure, sayAge, type Terminal, table } from './terminal.ts';
+import { Failure, type Terminal, table } from './terminal.ts';
+import { readTime, sayUntil } from './times.ts';
 
 const pin = z.object({
   id: z.string(),
@@ -16,9 +17,6 @@ const pin = z.object({
 });
 type Pin = z.output<typeof pin>;
 const pins = z.object({ data: z.array(pin) });
-
-const UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-const isUnit = (text: string): text is keyof typeof UNITS_MS => text in UNITS_MS;
 
 interface PinOptions extends AdminOptions {
   readonly for?: string;
@@ -60,14 +58,14 @@ export function pinCommand(terminal: Terminal): Command {
       const answer = await admin.ask('POST', '/pins', body);
       say(answer, () => {
         const made = check(answer, pin);
-        return `pinned ${made.model}@${sayStepsOf(made)} for ${made.owner}, ${sayUntil(made)} (pin ${made.id})`;
+        return `pinned ${made.model}@${sayStepsOf(made)} for ${made.owner}, ${sayUntil(made.until)} (pin ${made.id})`;
       });
     });
 }
 
 function listing(rows: readonly Pin[], width: number): string {
   if (rows.length === 0) return 'no pins: "stepgate pin my-model@5..40 --for 2h" makes one';
-  const cells = rows.map((row) => [row.id, `${row.model}@${sayStepsOf(row)}`, row.owner, sayUntil(row)]);
+  const cells = rows.map((row) => [row.id, `${row.model}@${sayStepsOf(row)}`, row.owner, sayUntil(row.until)]);
   return table(['ID', 'STEPS', 'OWNER', 'UNTIL'], cells, width);
 }
 
@@ -76,24 +74,10 @@ const sayStepsOf = ({ steps, from, to }: Pin): string => {
   return steps === null ? `${from}..${to}` : steps.join(',');
 };
 
-const sayUntil = ({ until }: Pin): string =>
-  until === null ? 'until it is removed' : `${sayLeft(Date.parse(until) - Date.now())} more`;
-
-/** A time to come matters more exactly than one that is past: `119 min`, not `1 h`. */
-const sayLeft = (ms: number): string => (ms < 3 * UNITS_MS.h ? sayMinutes(ms) : sayAge(ms));
-const sayMinutes = (ms: number): string => (ms < 2 * UNITS_MS.m ? sayAge(ms) : `${Math.round(ms / UNITS_MS.m)} min`);
-
 function readSteps(text: string): { model: string; steps: number[] } | { model: string; from: number; to: number } {
   const [, model = '', which = ''] = /^(.+)@([0-9.,]+)$/.exec(text) ?? [];
   const range = /^([0-9]+)\.\.([0-9]+)$/.exec(which);
   if (range) return { model, from: Number(range[1]), to: Number(range[2]) };
   if (/^[0-9]+(,[0-9]+)*$/.test(which)) return { model, steps: which.split(',').map(Number) };
   throw new Failure(`"${text}" names no steps: write my-model@5, my-model@5..40 or my-model@5,10,20`);
-}
-
-function readTime(text: string): number {
-  const [, number, unit = ''] = /^([0-9]+)([smhd])$/.exec(text) ?? [];
-  const ms = isUnit(unit) ? Number(number) * UNITS_MS[unit] : 0;
-  if (ms > 0) return ms;
-  throw new Failure(`"${text}" is no time: write for example 90s, 30m, 2h or 7d`);
 }

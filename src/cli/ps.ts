@@ -1,14 +1,14 @@
-// `stepgate ps`: which adapter is where, now. Reads the admin API and prints; decides nothing.
+// `stepgate ps`: which adapter is where, now, and how far the sweeps are. Reads the admin API and prints; decides nothing.
 import { Command } from 'commander';
 import type { z } from 'zod';
-import { AdminClient, type AdminOptions, backends, withAdmin } from './admin-client.ts';
-import { type Terminal, table } from './terminal.ts';
+import { AdminClient, type AdminOptions, backends, sweeps, withAdmin } from './admin-client.ts';
+import { sayAge, type Terminal, table } from './terminal.ts';
 
 export function psCommand(terminal: Terminal): Command {
   return withAdmin(new Command('ps'))
-    .summary('list backends and the adapters that they hold')
+    .summary('list backends, the adapters that they hold, and running sweeps')
     .description(
-      'List the backends and, for each, the adapters in its slots: their state and their requests in flight.',
+      'List the backends and, for each, the adapters in its slots: their state and their requests in flight. Then the running sweeps: how far each is.',
     )
     .option('--json', "print the admin API's answer")
     .addHelpText(
@@ -18,7 +18,10 @@ export function psCommand(terminal: Terminal): Command {
     .action(async (options: AdminOptions & { json?: boolean }) => {
       const admin = await AdminClient.of(options, terminal);
       if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', '/backends'), null, 2));
-      else print((await admin.get('/backends', backends)).data, terminal);
+      else {
+        print((await admin.get('/backends', backends)).data, terminal);
+        printSweeps((await admin.get('/sweeps', sweeps)).data, terminal);
+      }
     });
 }
 
@@ -37,4 +40,22 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
   });
   terminal.out(table(['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'URL'], cells, terminal.width));
   for (const row of rows) if (row.state !== 'up' && row.about) terminal.out(`${row.name}: ${row.about}`);
+}
+
+function printSweeps(rows: z.output<typeof sweeps>['data'], terminal: Terminal): void {
+  const running = rows.filter(({ state }) => state === 'running');
+  if (running.length === 0) return;
+  const cells = running.map((row) => [
+    row.model,
+    `${row.stepsDone}/${row.steps.length}`,
+    `${row.done}/${row.expected}`,
+    `${row.failed}`,
+    `${row.running}`,
+    `${row.waiting}`,
+    `${row.perSecond}/s`,
+    row.etaMs === null ? '?' : sayAge(row.etaMs),
+    row.owner ?? row.origin,
+  ]);
+  const head = ['SWEEP OF', 'STEPS', 'REQUESTS', 'FAILED', 'RUN', 'WAIT', 'RATE', 'LEFT', 'BY'];
+  terminal.out(`\n${table(head, cells, terminal.width)}`);
 }

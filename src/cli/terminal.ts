@@ -14,13 +14,21 @@ export interface Terminal {
   out(text: string): void;
   /** Everything else, to stderr; adds the line's end. */
   err(text: string): void;
+  /** A line on the terminal that the next one replaces; '' ends it. To be used where `interactive` only. */
+  show(text: string): void;
   /** Resolves when the person or the supervisor asks for the end (SIGINT, SIGTERM). */
   stopped(): Promise<void>;
 }
 
-/** A command's failure: a sentence that says what to do, for stderr, and exit code 1. Any other error is a bug. */
+/** A command's failure: a sentence that says what to do, for stderr, and exit code 1, or 2 for what was asked wrongly. Any other error is a bug. */
 export class Failure extends Error {
   override readonly name = 'Failure';
+  readonly exitCode: 1 | 2;
+
+  constructor(message: string, { exitCode = 1 }: { exitCode?: 1 | 2 } = {}) {
+    super(message);
+    this.exitCode = exitCode;
+  }
 }
 
 /** Columns as wide as their widest cell; the last one is cut where the terminal ends. Cells are one line each. */

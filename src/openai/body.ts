@@ -1,4 +1,4 @@
-// Finds the top-level `model` and `stream` of a JSON body in its bytes, and splices another name in.
+// Finds the top-level `model`, `stream` and prompt of a JSON body in its bytes, and splices another name in.
 // One pass that validates the whole as JSON.parse would, builds nothing, recurses nowhere; it must not copy the body.
 //
 // Per body of 1 MB: 0.9 ms as text, 2.3 ms as token ids; of 139 bytes: 0.8 us. JSON.parse of the decoded text takes as long or up
@@ -11,9 +11,28 @@ export type ModelField =
   /** `insertAt` is the byte after the opening brace; `empty` when the object has no member. */
   | { readonly kind: 'absent'; readonly insertAt: number; readonly empty: boolean };
 
+/** Byte offsets, `end` the first byte after it. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Of duplicate keys the last wins, but for `prompt`. */
+export interface Fields {
+  readonly kind: 'ok';
+  readonly model: ModelField;
+  /** True only for the literal `true`. */
+  readonly stream: boolean;
+  /** The same of `background`: the answer is made although nobody waits for it. */
+  readonly background: boolean;
+  /** `previous_response_id`, where it is a string. */
+  readonly previous: string | undefined;
+  /** Where the value of the first of `messages`, `prompt` and `input` is, as it was written; undefined where there is none of them. */
+  readonly prompt: Span | undefined;
+}
+
 export type BodyFields =
-  /** `stream` is true only for the literal `true`. Of duplicate keys the last wins. */
-  | { readonly kind: 'ok'; readonly model: ModelField; readonly stream: boolean }
+  | Fields
   /** `message` says where and what, for people. */
   | { readonly kind: 'notJson'; readonly message: string }
   | { readonly kind: 'notObject' };
@@ -48,8 +67,16 @@ for (const byte of Buffer.from('0123456789abcdefABCDEF')) HEX[byte] = 1;
 
 const TRUE = Buffer.from('true');
 const LITERALS = [TRUE, Buffer.from('false'), Buffer.from('null')];
-const MODEL = Buffer.from('model');
-const STREAM = Buffer.from('stream');
+
+const NAMES = ['model', 'stream', 'messages', 'prompt', 'input', 'background', 'previous_response_id'] as const;
+type Name = (typeof NAMES)[number];
+/** By their first letter: of most keys one look-up says that they are none of these. */
+const NAMED = Array.from({ length: 256 }, (_, byte) =>
+  NAMES.filter((name) => name.charCodeAt(0) === byte).map((name) => ({ name, quoted: Buffer.from(`"${name}"`) })),
+);
+const NAME_BYTES_MIN = 2 + Math.min(...NAMES.map((name) => name.length));
+/** Every letter of the longest as an escape of six bytes. */
+const NAME_BYTES_MAX = 2 + 6 * Math.max(...NAMES.map((name) => name.length));
 
 /** Kinds of the open containers; one for all scans, since a scan never yields. */
 const stack = new Uint8Array(DEPTH_MAX + 1);
@@ -69,6 +96,9 @@ export function scanBody(body: Uint8Array): BodyFields {
   const empty = body[at] === CLOSE_BRACE;
   let model: ModelField = { kind: 'absent', insertAt: open + 1, empty };
   let stream = false;
+  let background = false;
+  let previous: string | undefined;
+  let prompt: Span | undefined;
   while (!empty) {
     const key = at;
     const keyEnd = skipKey(body, at);
@@ -79,13 +109,16 @@ export function scanBody(body: Uint8Array): BodyFields {
     const name = keyName(body, key);
     if (name === 'model') model = modelField(body, start, end);
     else if (name === 'stream') stream = matches(body, start, TRUE);
+    else if (name === 'background') background = matches(body, start, TRUE);
+    else if (name === 'previous_response_id') previous = stringAt(body, start, end);
+    else if (name !== undefined) prompt ??= { start, end };
     at = skipSpace(body, end);
     if (body[at] === CLOSE_BRACE) break;
     if (body[at] !== COMMA) return notJson(body, at);
     at = skipSpace(body, at + 1);
   }
   const rest = skipSpace(body, at + 1);
-  return rest === body.length ? { kind: 'ok', model, stream } : notJson(body, rest);
+  return rest === body.length ? { kind: 'ok', model, stream, background, previous, prompt } : notJson(body, rest);
 }
 
 /** The body with `name` as its model, as pieces that share the body's memory. Send them in order. */
@@ -101,6 +134,15 @@ export function spliceModel(body: Buffer, field: ModelField, name: string): { pi
   return { pieces, bytes: pieces.reduce((sum, piece) => sum + piece.length, 0) };
 }
 
+/** The pieces of a JSON object that has a member, with one more at its end: so engines take this one, whatever the caller wrote. */
+export function appendMember(pieces: readonly Buffer[], name: string, value: string): Buffer[] {
+  const last = pieces.at(-1) ?? Buffer.alloc(0);
+  const brace = last.lastIndexOf(CLOSE_BRACE);
+  if (brace === -1) throw new TypeError('the last piece must hold the closing brace of the object');
+  const member = Buffer.from(`,${JSON.stringify(name)}:${JSON.stringify(value)}`);
+  return [...pieces.slice(0, -1), last.subarray(0, brace), member, last.subarray(brace)];
+}
+
 function notJson(body: Uint8Array, at: number): BodyFields {
   if (at >= body.length) return { kind: 'notJson', message: `the JSON ends too early, after ${body.length} bytes` };
   const byte = body[at] as number;
@@ -110,19 +152,21 @@ function notJson(body: Uint8Array, at: number): BodyFields {
 }
 
 function modelField(body: Uint8Array, start: number, end: number): ModelField {
-  if (body[start] !== QUOTE) return { kind: 'other' };
-  return { kind: 'string', value: JSON.parse(text(body, start, end)), start, end };
+  const value = stringAt(body, start, end);
+  return value === undefined ? { kind: 'other' } : { kind: 'string', value, start, end };
 }
 
-/** Which of the two keys starts at `at`, however it is escaped. */
-function keyName(body: Uint8Array, at: number): 'model' | 'stream' | undefined {
-  if (matches(body, at + 1, MODEL) && body[at + 6] === QUOTE) return 'model';
-  if (matches(body, at + 1, STREAM) && body[at + 7] === QUOTE) return 'stream';
-  const end = skipString(body, at);
-  // An escape takes at least two bytes for one, so the shortest escaped `model` is longer than the plain one.
-  if (end - at <= 7 || end - at > 2 + 6 * 6 || !body.subarray(at, end).includes(BACKSLASH)) return undefined;
-  const name = JSON.parse(text(body, at, end));
-  return name === 'model' || name === 'stream' ? name : undefined;
+const stringAt = (body: Uint8Array, start: number, end: number): string | undefined =>
+  body[start] === QUOTE ? JSON.parse(text(body, start, end)) : undefined;
+
+/** Which of the names starts at `at` as a key, however it is escaped. */
+function keyName(body: Uint8Array, at: number): Name | undefined {
+  for (const { name, quoted } of NAMED[body[at + 1] as number] ?? []) if (matches(body, at, quoted)) return name;
+  const bytes = skipString(body, at) - at;
+  // An escape takes at least two bytes for one, so the shortest escaped name is longer than the plain one.
+  if (bytes <= NAME_BYTES_MIN || bytes > NAME_BYTES_MAX || !body.subarray(at, at + bytes).includes(BACKSLASH)) return;
+  const key = JSON.parse(text(body, at, at + bytes));
+  return NAMES.find((name) => name === key);
 }
 
 /** UTF-8 as TextDecoder reads it: bad sequences become U+FFFD. */

@@ -5,13 +5,8 @@ import { StepgateError } from '../errors.ts';
 /** Rejects with `body_too_large` (the rest stays unread: answer, then `resume` it) or `client_closed`. */
 export function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const tooLarge = () =>
-      new StepgateError(
-        'body_too_large',
-        `The body is over ${bytesMax} bytes. Send less, or raise \`limits.bodyBytesMax\`.`,
-      );
-    if (Number(incoming.headers['content-length'] ?? 0) > bytesMax) return reject(tooLarge());
-    if (incoming.destroyed) return reject(left());
+    if (Number(incoming.headers['content-length'] ?? 0) > bytesMax) return reject(bodyTooLarge(bytesMax));
+    if (incoming.destroyed) return reject(callerLeft());
     const chunks: Buffer[] = [];
     let bytes = 0;
     const settle = (error: StepgateError | undefined) => {
@@ -26,13 +21,19 @@ export function readBody(incoming: IncomingMessage, bytesMax: number): Promise<B
     };
     const onData = (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > bytesMax) settle(tooLarge());
+      if (bytes > bytesMax) settle(bodyTooLarge(bytesMax));
       else chunks.push(chunk);
     };
     const onEnd = () => settle(undefined);
-    const onGone = () => settle(left());
+    const onGone = () => settle(callerLeft());
     incoming.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
   });
 }
 
-const left = () => new StepgateError('client_closed', 'The caller left before its body had arrived.');
+export const callerLeft = () => new StepgateError('client_closed', 'The caller left before its body had arrived.');
+
+export const bodyTooLarge = (bytesMax: number) =>
+  new StepgateError(
+    'body_too_large',
+    `The body is over ${bytesMax} bytes. Send less, or raise \`limits.bodyBytesMax\`.`,
+  );

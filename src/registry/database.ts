@@ -22,10 +22,12 @@ import {
   moveRowOf,
   pinOf,
   pinRowOf,
+  reservationOf,
+  reservationRowOf,
   rowOf,
   Text,
 } from './rows.ts';
-import type { Alias, Change, Move, Pin, Sighting, Store } from './store.ts';
+import type { Alias, Change, Move, Pin, ReservationRow, Sighting, Store } from './store.ts';
 
 const LOCK_WAIT_MS = 1_000;
 const SQLITE_BUSY = 5;
@@ -80,6 +82,10 @@ export class Database implements Store {
 
   pins(): readonly Pin[] {
     return this.#db.prepare('SELECT * FROM pins ORDER BY rowid').all().map(pinOf);
+  }
+
+  reservations(): readonly ReservationRow[] {
+    return this.#db.prepare('SELECT * FROM reservations ORDER BY created_at_ms, id').all().map(reservationOf);
   }
 
   history(model: ModelName, limit: number): readonly Move[] {
@@ -137,6 +143,10 @@ export class Database implements Store {
         return this.#insert('pins', pinRowOf(change.pin));
       case 'unpinned':
         return this.#run('DELETE FROM pins WHERE id = ?', change.id);
+      case 'reserved':
+        return this.#insert('reservations', reservationRowOf(change.reservation));
+      case 'released':
+        return this.#run('DELETE FROM reservations WHERE id = ?', change.id);
       default:
         return assertNever(change);
     }

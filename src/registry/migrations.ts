@@ -70,4 +70,15 @@ export const MIGRATIONS: readonly string[] = [
     until_ms INTEGER
   ) STRICT;
   `,
+  `
+  CREATE TABLE reservations (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    slots INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    until_ms INTEGER
+  ) STRICT;
+  `,
 ];

@@ -1,4 +1,4 @@
-// Pins: steps that nobody deletes until a time, and for whom they are kept. (Not the router's pins, which keep an adapter in its slot.)
+// Pins: steps that nobody deletes until a time, and for whom they are kept. (What keeps an adapter in its slot is a reservation.)
 // They are few: all live ones are in memory.
 import { randomUUID } from 'node:crypto';
 import { StepgateError } from '../errors.ts';

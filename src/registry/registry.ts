@@ -32,7 +32,7 @@ import type { AliasMove, PinRequest, RegisterRequest, RegistryOptions, RetainOpt
 import { Pins } from './pins.ts';
 import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
-import type { Alias, Move, Pin, Store } from './store.ts';
+import type { Alias, Move, Pin, ReservationRows, Store } from './store.ts';
 import { neededBy } from './store-budget.ts';
 import { Turns } from './turns.ts';
 
@@ -187,6 +187,11 @@ export class Registry {
   /** Those that count now. */
   pins(): readonly Pin[] {
     return this.#pins.all();
+  }
+
+  /** Where reservations of slots are written down: they are the gateway's, and survive it here. */
+  get reservationRows(): ReservationRows {
+    return this.#rows;
   }
 
   /** Deletes the steps that the model's `keep` does not keep, and says of each checkpoint why it stays or goes. Errors: storage_full. */

@@ -11,7 +11,7 @@ import {
   type Digest,
   type ModelName,
 } from '../domain.ts';
-import type { Alias, Move, Pin } from './store.ts';
+import type { Alias, Move, Pin, ReservationRow } from './store.ts';
 
 export const Text = z.string();
 export const Integer = z.number().int();
@@ -206,4 +206,32 @@ export const pinRowOf = (pin: Pin): Cells => ({
   owner: pin.owner,
   created_at_ms: pin.createdAtMs,
   until_ms: pin.untilMs ?? null,
+});
+
+const ReservationCells = z
+  .object({
+    id: Text,
+    kind: z.enum(['checkpoint', 'model', 'latest', 'class']),
+    name: Text,
+    slots: Integer,
+    owner: Text,
+    created_at_ms: Integer,
+    until_ms: Integer.nullable(),
+  })
+  .transform(
+    (row): ReservationRow => ({
+      id: row.id,
+      kind: row.kind,
+      name: row.name,
+      slots: row.slots,
+      owner: row.owner,
+      createdAtMs: row.created_at_ms,
+      untilMs: row.until_ms ?? undefined,
+    }),
+  );
+export const reservationOf = (cells: unknown): ReservationRow => ReservationCells.parse(cells);
+export const reservationRowOf = ({ createdAtMs, untilMs, ...row }: ReservationRow): Cells => ({
+  ...row,
+  created_at_ms: createdAtMs,
+  until_ms: untilMs ?? null,
 });

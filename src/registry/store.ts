@@ -49,7 +49,32 @@ export interface Pin {
   readonly untilMs: number | undefined;
 }
 
+/** Slots of engines that are kept for somebody, as it was asked for; src/reservations.ts says what it comes to. */
+export interface ReservationRow {
+  readonly id: string;
+  readonly kind: 'checkpoint' | 'model' | 'latest' | 'class';
+  /** Of the checkpoint (also a name that moves, such as `my-model@champion`), the model or the class. */
+  readonly name: string;
+  readonly slots: number;
+  readonly owner: string;
+  /** Unix time, ms. */
+  readonly createdAtMs: number;
+  /** Unix time, ms; undefined: until it is removed. */
+  readonly untilMs: number | undefined;
+}
+
+export type ReservationChange =
+  | { readonly kind: 'reserved'; readonly reservation: ReservationRow }
+  | { readonly kind: 'released'; readonly id: string };
+
+/** What of the store the reservations need. */
+export interface ReservationRows {
+  reservations(): readonly ReservationRow[];
+  commit(changes: readonly ReservationChange[]): void;
+}
+
 export type Change =
+  | ReservationChange
   | { readonly kind: 'added'; readonly checkpoint: Checkpoint; readonly sighting: Sighting }
   /** The name's files of `sighting.source` now have this signature; nothing else changed. */
   | { readonly kind: 'seen'; readonly sighting: Sighting }
@@ -70,6 +95,7 @@ export interface Store {
   promoted(): ReadonlyMap<ModelName, CheckpointId>;
   aliases(): readonly Alias[];
   pins(): readonly Pin[];
+  reservations(): readonly ReservationRow[];
   /** Newest first. */
   history(model: ModelName, limit: number): readonly Move[];
   /** The signature last seen, if any. */

@@ -28,7 +28,13 @@ export type Target = { readonly kind: 'base'; readonly base: BaseName } | Adapte
 export type ReservedFor =
   | { readonly kind: 'adapter'; readonly target: AdapterTarget }
   | { readonly kind: 'model'; readonly model: ModelName; readonly base: BaseName }
-  | { readonly kind: 'latest'; readonly model: ModelName; readonly base: BaseName }
+  /** Its newest checkpoint, and the next one that loads beside it. `newest`: where the name leads now, to be loaded ahead; undefined: not known. */
+  | {
+      readonly kind: 'latest';
+      readonly model: ModelName;
+      readonly base: BaseName;
+      readonly newest?: AdapterTarget | undefined;
+    }
   | { readonly kind: 'class'; readonly class: RequestClass };
 
 export interface Reservation {
@@ -49,6 +55,8 @@ export type RouterEvent =
       /** A hash (32 bits, unsigned) of its session, else of how its prompt begins: requests that share it do well on one engine. Undefined: none, or
        *  not worth computing, since one engine at most holds what is asked for. */
       readonly affinity: number | undefined;
+      /** The engine that has what it goes on from: chosen while it holds what is asked for. */
+      readonly near?: BackendName | undefined;
     }
   /** Its caller left, waiting or running. */
   | { readonly type: 'cancelled'; readonly ticket: TicketId }
@@ -74,6 +82,8 @@ export type RouterEvent =
       readonly bases: readonly BaseName[];
       /** Distinct adapters that it can run at once (vLLM's max_loras). */
       readonly slots: number;
+      /** Requests that it is to run at once; undefined: to be learned from its gauges. */
+      readonly runningMax?: number | undefined;
       /** The largest rank that it loads; undefined: not known, so it is tried. */
       readonly rankMax: number | undefined;
       readonly adapters: readonly AdapterId[];
@@ -87,6 +97,8 @@ export type RouterEvent =
       readonly askedAt: number;
       readonly slots: number;
       readonly adapters: readonly AdapterId[];
+      /** Requests that run in the engine, and those that wait in its own queue; undefined: it does not say. */
+      readonly gauges?: { readonly running: number; readonly waiting: number } | undefined;
     }
   /** A newer checkpoint of a model whose `latest` moves when it is warm: load it, then `promote`. Replaces an earlier one that still waits. */
   | {
@@ -97,9 +109,6 @@ export type RouterEvent =
     }
   /** Its checkpoint was deleted or replaced: unload wherever it is, once its last request has ended. */
   | { readonly type: 'retired'; readonly adapter: AdapterId }
-  /** Never evict it until `unpinned`. */
-  | { readonly type: 'pinned'; readonly adapter: AdapterId }
-  | { readonly type: 'unpinned'; readonly adapter: AdapterId }
   /** A sweep says what it has still to ask for, in the order in which it will; `requests` of 0: nothing any more. Replaces what it said before. */
   | {
       readonly type: 'announced';
@@ -108,7 +117,7 @@ export type RouterEvent =
     }
   /** It is over, or was given up. */
   | { readonly type: 'withdrawn'; readonly sweep: SweepId }
-  /** Keep these slots until `released`. One that would be over-committed was refused before it came here. */
+  /** Keep these slots until `released`; replaces what was reserved under that id. One that would be over-committed was refused before it came here. */
   | { readonly type: 'reserved'; readonly reservation: Reservation }
   | { readonly type: 'released'; readonly reservation: ReservationId }
   /** Asked for by `wakeAt`. */

@@ -1,9 +1,12 @@
 // The three choices that a better policy would make otherwise, and nothing else: among holders, where to load, whom to drain.
 // Pure: reads the state, changes nothing. Ties go by name, so that no choice depends on the order of a map.
 import type { BackendName, RequestClass } from '../domain.ts';
+import { preferred } from './affinity.ts';
+import { expectedOf } from './announced.ts';
 import type { AdapterTarget } from './events.ts';
+import { mayEvict, mayTake } from './reservations.ts';
 import type { BackendState, Held, RouterState } from './state.ts';
-import { isIdle, isReady } from './state.ts';
+import { holdersOf, isIdle, mayDrain } from './state.ts';
 
 /** A slot for an adapter: free now, or after `victim` has left it. */
 export interface Home {
@@ -22,22 +25,31 @@ export interface Claim {
 export interface Search {
   /** Up, of the right base, not holding it. */
   readonly candidates: readonly BackendState[];
-  /** Undefined: is there any slot to be had, for whomever? */
+  /** Undefined: is there any slot to be had, for anybody who waits? */
   readonly claim: Claim | undefined;
+  /** Since when a slot is owed, ms, where one is to be drained; undefined: for anybody. */
+  readonly dueAt?: number | undefined;
   readonly now: number;
 }
 
 export interface Policy {
   /** Which of the backends that hold what is asked for; never called with none. `affinity`: see `arrived`. */
   route(holders: readonly BackendState[], affinity: number | undefined): BackendState;
-  /** Which of the candidates loads an adapter now; undefined: none can. Victims are idle. */
+  /** Which of the candidates loads an adapter now; undefined: none can. Victims are idle. Both this and `drain` ask reservations.ts: a slot is
+   *  taken where `mayTake`, its holder evicted where `mayEvict`. */
   home(state: RouterState, search: Search): Home | undefined;
-  /** Whose requests are to be the last on their slot, because another adapter has waited its bound; undefined: nobody's. */
+  /** Whose requests are to be the last on their slot, because another adapter has waited its bound; undefined: nobody's. Only who
+   *  `mayDrain` (state.ts). */
   drain(state: RouterState, search: Search): Home | undefined;
 }
 
-/** An adapter serves for so many times what its load took before it may be drained: with slow loads, slots would otherwise spend their time loading. */
-const QUANTUM_LOADS = 4;
+/**
+ * Requests that the preferred holder may run more than the least busy one, before load decides (SGLang's cache-aware routing has such a gate, at 32).
+ * Gates of 4 to 64 were not told apart by the benches.
+ */
+const AFFINITY_GATE = 16;
+/** A newest checkpoint that nobody has used yet is spared so long, ms: its callers are about to come. */
+const AWAITED_MS = 10_000;
 
 const byName = (a: { name: BackendName }, b: { name: BackendName }): number =>
   a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
@@ -49,46 +61,69 @@ const byAge = (a: Home & { victim: Held }, b: Home & { victim: Held }): number =
   byName(a.backend, b.backend) ||
   (a.victim.adapter < b.victim.adapter ? -1 : 1);
 
+/** What its slot is worth: how many would have had to wait for a load lately, had it not been there, or will have to that are announced. */
+export const worthOf = (state: RouterState, { adapter }: Held, now: number): number =>
+  state.demand.of(adapter, now) + expectedOf(state, adapter);
+
+/** Loaded as the newest checkpoint, for callers that are there and that had none of its answers yet: evicted now, it would be loaded again at once. */
+const isAwaited = (state: RouterState, { adapter, residency, lastUsedAt }: Held, now: number): boolean =>
+  residency.state === 'ready' &&
+  residency.why === 'publish' &&
+  residency.since === lastUsedAt &&
+  now - residency.since < AWAITED_MS &&
+  state.demand.of(adapter, now) >= 1;
+
 function least<T>(items: readonly T[], compare: (a: T, b: T) => number): T | undefined {
   let best = items[0];
   for (const item of items) if (best !== undefined && compare(item, best) < 0) best = item;
   return best;
 }
 
-function victims(candidates: readonly BackendState[], may: (held: Held) => boolean): (Home & { victim: Held })[] {
-  return candidates.flatMap((backend) => [...backend.held.values()].filter(may).map((victim) => ({ backend, victim })));
+function victims(
+  candidates: readonly BackendState[],
+  may: (held: Held, backend: BackendState) => boolean,
+): (Home & { victim: Held })[] {
+  return candidates.flatMap((backend) =>
+    [...backend.held.values()].filter((held) => may(held, backend)).map((victim) => ({ backend, victim })),
+  );
 }
 
-/** The least loaded holder; a free slot on the least loaded backend, else that of the idle adapter with the least demand; drain the one with the fewest requests. */
+/** The holder of the same affinity, or the least loaded; a free slot on the least loaded backend, else that of the idle adapter that is worth least; drain the one with the fewest requests. */
 export const leastLoaded: Policy = {
-  route(holders) {
-    const [first] = holders;
-    if (first === undefined) throw new Error('route needs a holder');
-    return holders.length === 1 ? first : (least(holders, byLoad) ?? first);
+  route(holders, affinity) {
+    const calmest = least(holders, byLoad);
+    if (calmest === undefined) throw new Error('route needs a holder');
+    if (affinity === undefined || holders.length === 1) return calmest;
+    const own = preferred(holders, affinity) ?? calmest;
+    return own.inFlight - calmest.inFlight > AFFINITY_GATE ? calmest : own;
   },
 
-  home(state, { candidates, now }) {
+  home(state, { candidates, claim, now }) {
     const roomy = least(
-      candidates.filter((backend) => backend.held.size < backend.slots),
+      candidates.filter((backend) => mayTake(state, backend, claim)),
       byLoad,
     );
     if (roomy !== undefined) return { backend: roomy, victim: undefined };
-    const full = candidates.filter((backend) => backend.held.size === backend.slots);
+    const full = candidates.filter((backend) => backend.held.size <= backend.slots);
     return least(
-      victims(full, (held) => isIdle(state, held) && !state.lines.has(held.adapter)),
-      (a, b) => state.demand.of(a.victim.adapter, now) - state.demand.of(b.victim.adapter, now) || byAge(a, b),
+      victims(
+        full,
+        (held, backend) =>
+          isIdle(held) &&
+          !state.lines.has(held.adapter) &&
+          !isAwaited(state, held, now) &&
+          mayEvict(state, backend, held, claim),
+      ),
+      (a, b) => worthOf(state, a.victim, now) - worthOf(state, b.victim, now) || byAge(a, b),
     );
   },
 
-  drain(state, { candidates, now }) {
+  drain(state, { candidates, claim, dueAt, now }) {
     return least(
       candidates.flatMap((backend) =>
         victims(
           [backend],
-          (held) =>
-            isReady(held) &&
-            !state.pinned.has(held.adapter) &&
-            now - held.residency.since >= QUANTUM_LOADS * backend.loadMs,
+          (held) => mayDrain(state, { backend, held }, { dueAt, now }) && mayEvict(state, backend, held, claim),
         ),
       ),
       (a, b) => a.victim.leases - b.victim.leases || byAge(a, b),

@@ -1,50 +1,137 @@
-// The newest checkpoint of a model: loaded before anyone asks for it, then `latest` moves. Who waits for the load is a line like any other (lines.ts).
+// The newest checkpoint of a model: loaded beside the old one before anyone asks for it. `latest` moves once it is warm on as many backends as its
+// callers need, so that none of them waits for a load. A line holds its place (lines.ts), so that it gets a slot within the bound of a rollout;
+// until then it takes any that comes free first. Nothing here may hold a publication up: what cannot be had now is not waited for.
 import type { AdapterId, ModelName } from '../domain.ts';
 import type { Effect } from './effects.ts';
-import type { RouterEvent } from './events.ts';
+import type { AdapterTarget, RouterEvent } from './events.ts';
 import type { Lines } from './lines.ts';
-import { isReady, type Publish, type RouterState } from './state.ts';
+import { earlier } from './order.ts';
+import type { Policy } from './policy.ts';
+import type { Slots } from './slots.ts';
+import { drainsFor, failureOf, holdersOf, type Publication, type RouterState, serves } from './state.ts';
+
+/** One warm backend for so many requests that run on the old step: a quarter of the batch of an engine. With 16, `latest` moved up to 2 s later, and nobody waited less. */
+const REQUESTS_EACH = 64;
 
 interface Parts {
   readonly state: RouterState;
   readonly lines: Lines;
+  readonly slots: Slots;
+  readonly policy: Policy;
+  readonly options: {
+    /** `latest` moves at most so long after the first backend is warm, ms. */
+    readonly latestWithinMs: number;
+  };
   readonly emit: (effect: Effect) => void;
 }
 
 export class Publications {
+  readonly #parts: Parts;
   readonly #state: RouterState;
-  readonly #lines: Lines;
-  readonly #emit: (effect: Effect) => void;
 
-  constructor({ state, lines, emit }: Parts) {
-    this.#state = state;
-    this.#lines = lines;
-    this.#emit = emit;
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#state = parts.state;
   }
 
   published({ model, checkpoint, target }: Extract<RouterEvent, { type: 'published' }>, now: number): void {
-    const { adapter } = target;
-    if (this.#state.lines.get(adapter)?.publish?.checkpoint === checkpoint) return;
-    this.#supersede(model);
-    this.#state.retired.delete(adapter);
-    const warm = [...this.#state.backends.values()].some((backend) => backend.up && isReady(backend.held.get(adapter)));
-    if (warm) this.promote({ model, checkpoint }, adapter);
-    else this.#lines.publish(target, { model, checkpoint }, now);
+    const { publications, retired } = this.#state;
+    const before = publications.get(model);
+    if (before?.publish.checkpoint === checkpoint) return;
+    if (before !== undefined) this.#parts.lines.unpublish(before.target.adapter);
+    retired.delete(target.adapter);
+    const publication = { publish: { model, checkpoint }, target, until: undefined };
+    publications.set(model, publication);
+    this.#state.isPlanStale = true;
+    this.#inherit(model, target.adapter, now);
+    if (holdersOf(this.#state, target.adapter).size === 0) this.#parts.lines.publish(target, publication.publish, now);
+    this.follow(now);
   }
 
-  /** A newer checkpoint of the model is coming: the older one need not become warm any more. */
-  #supersede(model: ModelName): void {
-    for (const line of this.#state.lines.values()) {
-      if (line.publish?.model === model) this.#lines.unpublish(line.adapter);
+  /** Its callers will be those of the one before it: until they come, it is worth as much to keep. */
+  #inherit(model: ModelName, adapter: AdapterId, now: number): void {
+    const { newest, demand } = this.#state;
+    const before = newest.get(model);
+    if (before !== undefined && before !== adapter) demand.note(adapter, now, demand.of(before, now));
+  }
+
+  /** Moves each `latest` whose newest checkpoint is warm enough, and has the others loaded where there is room. */
+  follow(now: number): void {
+    for (const publication of this.#state.publications.values()) {
+      const { target } = publication;
+      const ready = holdersOf(this.#state, target.adapter).size;
+      if (ready === 0 && !this.#isComing(target.adapter)) this.#end(publication);
+      else if (this.#isWarm(publication, ready, now)) this.#promote(publication);
     }
   }
 
+  /** Not so when it was retired, or when no engine could load it. */
+  #isComing(adapter: AdapterId): boolean {
+    const { lines, loading, retired } = this.#state;
+    return !retired.has(adapter) && (lines.get(adapter)?.publish !== undefined || loading.has(adapter));
+  }
+
+  #isWarm(publication: Publication, ready: number, now: number): boolean {
+    if (ready > 0) publication.until ??= now + this.#parts.options.latestWithinMs;
+    const isDue = publication.until !== undefined && now >= publication.until;
+    const missing = this.#needed(publication) - ready;
+    return missing <= 0 || isDue || (!this.#spread(publication.target, missing, now) && ready > 0);
+  }
+
+  /** Backends: as many as the old one's requests need, no more than they keep busy. */
+  #needed({ publish, target }: Publication): number {
+    const before = this.#state.newest.get(publish.model);
+    if (before === undefined || before === target.adapter) return 1;
+    let [leases, busy] = [0, 0];
+    for (const { held } of this.#state.backends.values()) {
+      const its = held.get(before)?.leases ?? 0;
+      leases += its;
+      if (its > 0) busy++;
+    }
+    return Math.max(1, Math.min(busy, Math.ceil(leases / REQUESTS_EACH)));
+  }
+
+  /** Has it loaded on so many more backends, as far as there is room. Returns whether any load of it is on its way. */
+  #spread(target: AdapterTarget, missing: number, now: number): boolean {
+    const { policy, slots } = this.#parts;
+    const { adapter } = target;
+    let coming = (this.#state.loading.get(adapter) ?? 0) + drainsFor(this.#state, adapter).size;
+    for (; coming < missing; coming++) {
+      const candidates = [...this.#state.backends.values()].filter(
+        (backend) =>
+          serves(backend, target) &&
+          !backend.held.has(adapter) &&
+          failureOf(this.#state, backend.name, adapter, now) === undefined,
+      );
+      const claim = { target, class: 'rollout', cause: 'publish' } as const;
+      const home = policy.home(this.#state, { candidates, claim, now });
+      if (home === undefined) break;
+      if (home.victim === undefined) slots.load(home.backend, claim, now);
+      else slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now });
+    }
+    return coming > 0;
+  }
+
   /** Who asks for the bare name asks for this one from now on: the one before it has lost those callers, and may make room. */
-  promote(publish: Publish, adapter: AdapterId): void {
+  #promote(publication: Publication): void {
     const { newest, demand } = this.#state;
+    const { publish, target } = publication;
     const before = newest.get(publish.model);
-    if (before !== undefined && before !== adapter) demand.forget(before);
-    newest.set(publish.model, adapter);
-    this.#emit({ type: 'promote', ...publish });
+    if (before !== undefined && before !== target.adapter) demand.forget(before);
+    newest.set(publish.model, target.adapter);
+    this.#parts.emit({ type: 'promote', ...publish });
+    this.#end(publication);
+  }
+
+  #end({ publish }: Publication): void {
+    this.#state.publications.delete(publish.model);
+    this.#state.isPlanStale = true;
+  }
+
+  /** When time alone moves one of them. */
+  nextDeadline(): number | undefined {
+    let next: number | undefined;
+    for (const { until } of this.#state.publications.values()) next = earlier(next, until);
+    return next;
   }
 }

@@ -1,55 +1,73 @@
 // The one owner of the router's state: an event in, effects out, deterministic. It never awaits, logs, measures or asks the time.
 // What happens to slots is in slots.ts, who waits is in lines.ts, which backend is preferred is in policy.ts.
-import type { AdapterId, BackendName, RequestClass, TicketId } from '../domain.ts';
+import type { AdapterId, BackendName, RequestClass, SweepId, TicketId } from '../domain.ts';
 import { assertNever } from '../domain.ts';
+import type { Expected } from './announced.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent, Target } from './events.ts';
+import { Keeper } from './keeper.ts';
 import { Lines } from './lines.ts';
+import { nearest } from './near.ts';
+import { earlier } from './order.ts';
 import type { Policy } from './policy.ts';
 import { leastLoaded } from './policy.ts';
+import { Prefetch } from './prefetch.ts';
 import { Publications } from './publications.ts';
 import { Replicas } from './replicas.ts';
 import { Slots } from './slots.ts';
-import type { BackendState, Publish, RouterState, Ticket } from './state.ts';
-import { emptyState, failureOf, isReady, serves } from './state.ts';
+import type { BackendState, RouterState, Ticket } from './state.ts';
+import { emptyState, failureOf, holdersOf, isReady, serves } from './state.ts';
 
 export interface RouterOptions {
-  /** A request of this class that waited this long gets a slot drained for it, before all others; ms. */
+  /** A request of this class that waited this long gets a slot drained for it; those to whom it happens soonest come first; ms. */
   readonly drainAfterMs: Readonly<Record<RequestClass, number>>;
+  /** An adapter serves for so many times what its load took before it is drained for another. */
+  readonly quantumLoads: number;
+  /** A request for an adapter that is nowhere waits for company: `batchLoads` times what a load takes, shared by all who wait for it; at most
+   *  `batchMsMax`, ms, and no less than the bound of its class. */
+  readonly batchLoads: number;
+  readonly batchMsMax: number;
   /** No request waits longer than this, ms. */
   readonly waitMsMax: number;
-  /** Waiting requests, over all adapters. */
+  /** Waiting requests, over all adapters and bases. */
   readonly queueMax: number;
   /** How long a load that an adapter spoilt is not tried again, ms; a tenth of it when the backend was at fault. */
   readonly failureMemoryMs: number;
   /** An adapter is loaded on one more backend when the least busy that holds it runs this many requests more than that one. */
   readonly replicateAbove: number;
+  /** `latest` moves at most so long after the first backend is warm with the newest checkpoint, ms. */
+  readonly latestWithinMs: number;
   readonly policy?: Policy;
 }
 
 type Event<T extends RouterEvent['type']> = Extract<RouterEvent, { type: T }>;
 
 export class Router {
-  readonly state: RouterState = emptyState();
+  readonly state: RouterState;
   readonly #options: RouterOptions;
   readonly #policy: Policy;
   readonly #slots: Slots;
   readonly #lines: Lines;
+  readonly #keeper: Keeper;
   readonly #replicas: Replicas;
   readonly #publications: Publications;
+  readonly #prefetch: Prefetch;
   #effects: Effect[] = [];
   #wakeAt: number | undefined;
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    const { drainAfterMs: dueAfterMs, quantumLoads, batchLoads, batchMsMax } = options;
+    this.state = emptyState({ dueAfterMs, quantumLoads, batchLoads, batchMsMax });
     this.#policy = options.policy ?? leastLoaded;
     const emit = (effect: Effect) => this.#effects.push(effect);
     this.#slots = new Slots(this.state, emit);
     const parts = { state: this.state, slots: this.#slots, policy: this.#policy, options, emit };
-    const promote = (publish: Publish, adapter: AdapterId) => this.#publications.promote(publish, adapter);
-    this.#lines = new Lines({ ...parts, promote });
+    this.#lines = new Lines(parts);
+    this.#keeper = new Keeper(parts);
     this.#replicas = new Replicas(parts);
     this.#publications = new Publications({ ...parts, lines: this.#lines });
+    this.#prefetch = new Prefetch(parts);
   }
 
   /**
@@ -58,41 +76,53 @@ export class Router {
    */
   step(event: RouterEvent, now: number): Effect[] {
     this.#effects = [];
+    this.state.wanted = undefined;
     this.#apply(event, now);
     this.#settle(now);
-    if (this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now));
+    if (this.state.waiting > 0 || this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now));
+    if (this.state.publications.size > 0) this.#wake(this.#publications.nextDeadline());
+    if (this.state.reservations.size > 0 && this.state.failures.size > 0) this.#wake(this.#keeper.retryAt(now));
     return this.#effects;
   }
 
-  /** Until nothing follows from it any more: who waits for an adapter that is ready runs, and slots that came free are given away. */
+  /** Until nothing follows from it any more: who waits for what is ready runs while there is room, and slots that came free are given away. */
   #settle(now: number): void {
-    const { readied } = this.state;
-    while (readied.length > 0 || this.state.stirred) {
-      for (let adapter = readied.shift(); adapter !== undefined; adapter = readied.shift()) {
+    const { readied, unreadied, roomy } = this.state;
+    while (readied.size + unreadied.size + roomy.size > 0 || this.state.stirred) {
+      for (const adapter of readied) {
+        readied.delete(adapter);
         this.#lines.flush(adapter, now);
+        this.#lines.look();
         this.#slots.dismissRetired(adapter, now);
       }
+      for (const adapter of unreadied) {
+        unreadied.delete(adapter);
+        this.#lines.unready(adapter, now);
+      }
+      for (const backend of roomy) {
+        roomy.delete(backend);
+        this.#lines.fill(backend, now);
+      }
+      this.#publications.follow(now);
       if (!this.state.stirred) continue;
       this.state.stirred = false;
       this.#lines.serve(now);
+      if (readied.size === 0 && !this.state.stirred) this.#prefetch.ahead(now);
     }
+    this.#keeper.keep(now);
   }
 
   /**
-   * An earlier alarm than needed costs one look; a later one would break a promise. So all lines are looked at only when the alarm rang, a
+   * An earlier alarm than needed costs one look; a later one would break a promise. So all who wait are looked at only when the alarm rang, a
    * load failed or a request came back, and otherwise the one line that may have formed.
    */
   #deadlineAfter(event: RouterEvent, now: number): number | undefined {
     const returned = event.type === 'ended' && event.outcome !== 'done';
     if (this.#wakeAt === undefined || returned || event.type === 'loadFailed') return this.#lines.nextDeadline(now);
-    const adapter =
-      event.type === 'arrived' && event.target.kind === 'adapter'
-        ? event.target.adapter
-        : event.type === 'published'
-          ? event.target.adapter
-          : undefined;
-    const line = adapter === undefined ? undefined : this.state.lines.get(adapter);
-    return line === undefined ? undefined : this.#lines.deadlineOf(line, now);
+    const isNew = event.type === 'arrived' || event.type === 'published';
+    const line = isNew && event.target.kind === 'adapter' ? this.state.lines.get(event.target.adapter) : undefined;
+    const deadline = this.#lines.deadlineOf(line, now);
+    return event.type === 'arrived' ? earlier(deadline, now + this.#options.waitMsMax) : deadline;
   }
 
   #apply(event: RouterEvent, now: number): void {
@@ -122,23 +152,20 @@ export class Router {
       case 'retired':
         this.state.retired.add(event.adapter);
         this.#lines.unpublish(event.adapter);
+        this.#keeper.retired(event.adapter);
         return this.#slots.dismissRetired(event.adapter, now);
-      case 'pinned':
-        this.state.pinned.add(event.adapter);
-        return;
-      case 'unpinned':
-        this.state.pinned.delete(event.adapter);
-        this.state.stirred = true;
-        return;
       case 'announced':
+        return this.#announced(event.sweep, event.expected);
       case 'withdrawn':
+        return this.#announced(event.sweep, []);
       case 'reserved':
+        return this.#keeper.reserved(event.reservation);
       case 'released':
-        return;
+        return this.#keeper.released(event.reservation);
       case 'tick':
         this.#wakeAt = undefined;
-        this.#lines.expire(now);
-        this.#lines.serveOverdue(now);
+        this.#lines.refusals.expire(now);
+        this.state.isPlanStale = true; // nor keeps it its reserved slots elsewhere any more
         this.state.stirred = true; // a failed load may be tried again
         return;
       default:
@@ -147,26 +174,49 @@ export class Router {
   }
 
   /**
-   * 1. No backend that could serve it is up: refuse. 2. A base needs no slot: the least loaded backend. 3. Holders: one of them, in this same
-   * step. 4. Every backend has failed to load it lately: refuse with what it said. 5. The queue is full: refuse. 6. Wait in its line.
+   * 1. No backend that could serve it is up: refuse. 2. Some are ready for it, and have room: one of them, in this same step. 3. Every backend has
+   * failed to load it lately: refuse with what it said. 4. The queue is full: refuse. 5. Wait in its line: for room, or for a slot.
    */
   #arrived(event: Event<'arrived'>, now: number): void {
-    const { ticket: id, target, class: kind, tenant, affinity } = event;
+    const { ticket: id, target, class: kind, tenant, affinity, near } = event;
     const able = this.#able(target);
-    const place = { kind: 'waiting' } as const;
-    const ticket: Ticket = { id, target, class: kind, tenant, affinity, arrivedAt: now, attempts: 0, place };
-    if (able.length === 0) return this.#refuseUnable(id, target); // 1
+    if (able.length === 0) return this.#lines.refusals.unable(id, target); // 1
+    const order = ++this.state.arrivals;
+    const ticket: Ticket = {
+      ...{ id, target, class: kind, tenant, affinity, near, arrivedAt: now, order },
+      ...{ since: now, turn: undefined, attempts: 0, place: { kind: 'waiting' } },
+    };
     this.state.tickets.set(id, ticket);
-    if (target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able, ticket.affinity), now); // 2
-    this.state.demand.note(target.adapter, now);
-    if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
-    const holders = able.filter((backend) => isReady(backend.held.get(target.adapter)));
-    if (holders.length > 0) return this.#dispatchAmong(holders, ticket, now); // 3
-    const failures = able.map((backend) => failureOf(this.state, backend.name, target.adapter, now));
-    const [failure] = failures;
-    if (failure !== undefined && !failures.includes(undefined)) return this.#lines.rejectFailed(ticket, failure); // 4
-    if (this.state.waiting >= this.#options.queueMax) return this.#lines.rejectFull(ticket); // 5
-    this.#lines.join(ticket, target, now); // 6
+    if (target.kind === 'adapter') {
+      this.state.demand.note(target.adapter, now);
+      if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
+    }
+    const ready = target.kind === 'base' ? able : able.filter((backend) => isReady(backend.held.get(target.adapter)));
+    const nearby = ready.find(({ name }) => name === near);
+    if (nearby !== undefined) return this.#dispatchAmong([nearby], ticket, now); // 2, full or not: elsewhere it could not go on
+    const roomy = this.#lines.room.among(ready, kind);
+    if (roomy.length > 0 && !this.#lines.isAhead(target)) return this.#dispatchAmong(roomy, ticket, now); // 2
+    if (target.kind === 'adapter' && ready.length === 0) {
+      const failures = able.map((backend) => failureOf(this.state, backend.name, target.adapter, now));
+      const [failure] = failures;
+      if (failure !== undefined && !failures.includes(undefined)) return this.#lines.refusals.failed(ticket, failure); // 3
+    }
+    if (this.state.waiting >= this.#options.queueMax) return this.#lines.refusals.full(ticket); // 4
+    this.#wait(ticket, now); // 5
+  }
+
+  #wait(ticket: Ticket, now: number): void {
+    const { target } = ticket;
+    if (target.kind === 'base') return this.#lines.joinBase(ticket, target.base, now);
+    this.#lines.join(ticket, target, now);
+    if (holdersOf(this.state, target.adapter).size > 0) this.#replicas.follow(target, ticket.class, now);
+  }
+
+  /** Who had a sweep alone for a caller has none from now on, and may make room. */
+  #announced(sweep: SweepId, expected: readonly Expected[]): void {
+    for (const { adapter, model } of this.state.announced.replace(sweep, expected))
+      if (this.state.newest.get(model) !== adapter) this.state.demand.forget(adapter);
+    this.state.stirred = true;
   }
 
   #able(target: Target): BackendState[] {
@@ -181,20 +231,9 @@ export class Router {
   }
 
   #dispatchAmong(holders: readonly BackendState[], ticket: Ticket, now: number): void {
-    const holder = this.#policy.route(holders, ticket.affinity);
+    const holder = nearest(this.#policy, holders, ticket);
     this.#dispatch(ticket, holder, now);
-    if (ticket.target.kind === 'adapter') this.#replicas.follow(ticket.target, holder, now);
-  }
-
-  #refuseUnable(ticket: TicketId, target: Target): void {
-    const up = [...this.state.backends.values()].filter((backend) => backend.up && backend.bases.has(target.base));
-    if (target.kind === 'base' || up.length === 0) {
-      this.#effects.push({ type: 'reject', ticket, code: 'backend_unavailable', message: unavailable(target) });
-      return;
-    }
-    const limits = up.map(({ name, rankMax }) => `${name} takes ${rankMax}`).join(', ');
-    const message = `${target.adapter} has rank ${target.rank}, over the limit of every engine that is up (${limits})`;
-    this.#effects.push({ type: 'reject', ticket, code: 'checkpoint_not_servable', message });
+    if (ticket.target.kind === 'adapter') this.#replicas.follow(ticket.target, ticket.class, now);
   }
 
   #cancelled(id: TicketId, now: number): void {
@@ -218,17 +257,19 @@ export class Router {
         outcome === 'missing'
           ? `engine ${backend} keeps forgetting the adapter it was given; see its log`
           : `the engines refuse connections (${backend} last)`;
-      return this.#lines.reject(ticket, outcome === 'missing' ? 'backend_error' : 'backend_unavailable', message);
+      const code = outcome === 'missing' ? 'backend_error' : 'backend_unavailable';
+      return this.#lines.refusals.reject(ticket, { code, message });
     }
     this.#retry(ticket, now);
   }
 
   #retry(ticket: Ticket, now: number): void {
-    const able = this.#able(ticket.target);
-    if (able.length === 0) return this.#lines.reject(ticket, 'backend_unavailable', unavailable(ticket.target));
+    if (this.#able(ticket.target).length === 0) {
+      this.state.tickets.delete(ticket.id);
+      return this.#lines.refusals.unable(ticket.id, ticket.target);
+    }
     ticket.place = { kind: 'waiting' };
-    if (ticket.target.kind === 'base') return this.#dispatch(ticket, this.#policy.route(able, ticket.affinity), now);
-    this.#lines.joinFront(ticket, ticket.target, now);
+    this.#wait(ticket, now);
   }
 
   #loadFailed({ backend, adapter, fault, message }: Event<'loadFailed'>, now: number): void {
@@ -237,7 +278,7 @@ export class Router {
     this.#slots.drop(backend, adapter, now);
     const memoryMs = fault === 'adapter' ? this.#options.failureMemoryMs : this.#options.failureMemoryMs / 10;
     this.#slots.remember(backend, adapter, { until: now + memoryMs, fault, message });
-    this.#lines.giveUpIfHopeless(adapter, now);
+    this.#lines.refusals.giveUpIfHopeless(adapter, now);
   }
 
   #backendUp({ adapters, ...up }: Event<'backendUp'>, now: number): void {
@@ -249,13 +290,19 @@ export class Router {
 
   #backendDown(name: BackendName, now: number): void {
     this.#slots.down(name, now);
-    this.#lines.rejectStranded(now);
+    this.#lines.refusals.stranded(now);
   }
 
   #wake(at: number | undefined): void {
     if (at === undefined || at >= (this.#wakeAt ?? Number.POSITIVE_INFINITY)) return;
     this.#wakeAt = at;
     this.#effects.push({ type: 'wakeAt', at });
+  }
+
+  /** More than one backend could take it now, so that it matters which: only then is an affinity worth computing. */
+  isShared(target: Target): boolean {
+    const holders = target.kind === 'base' ? this.state.backends.size : holdersOf(this.state, target.adapter).size;
+    return holders > 1;
   }
 
   /** Requests in flight on an adapter, over the fleet. */
@@ -265,6 +312,3 @@ export class Router {
     return leases;
   }
 }
-
-const unavailable = (target: Target): string =>
-  `no engine that serves the base "${target.base}" is up; GET /ready says which are down and why`;

@@ -3,8 +3,9 @@
 import type { AdapterId, BackendName, Why } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent } from './events.ts';
+import type { Claim } from './policy.ts';
 import type { BackendState, Failure, Held, Residency, RouterState, Ticket } from './state.ts';
-import { isIdle, isReady, isUnloading } from './state.ts';
+import { emptyBackend, isIdle, isReady, isUnloading } from './state.ts';
 
 export class Slots {
   readonly #state: RouterState;
@@ -26,18 +27,15 @@ export class Slots {
       this.#index(backend, held, 1);
     }
     backend.changedAt = now;
-    if (next?.state === 'ready') this.#state.readied.push(held.adapter);
+    this.#state.isPlanStale = true;
     if (next === undefined || next.state === 'ready') this.#state.stirred = true;
   }
 
   #index(backend: BackendState, held: Held, by: 1 | -1): void {
     const { loading, drains } = this.#state;
     const { adapter, residency } = held;
-    if (residency.state === 'loading') {
-      const count = (loading.get(adapter) ?? 0) + by;
-      if (count > 0) loading.set(adapter, count);
-      else loading.delete(adapter);
-    }
+    if (residency.state === 'loading') tally(loading, adapter, by);
+    if (residency.state === 'ready') this.#indexHolder(backend, adapter, by);
     if (residency.state !== 'draining' || residency.heir === undefined) return;
     const promised = drains.get(residency.heir) ?? new Set();
     if (by === 1) promised.add({ backend, held });
@@ -46,12 +44,31 @@ export class Slots {
     else drains.delete(residency.heir);
   }
 
+  #indexHolder(backend: BackendState, adapter: AdapterId, by: 1 | -1): void {
+    const { holders, readied, unreadied } = this.#state;
+    const known = holders.get(adapter) ?? new Set();
+    if (by === 1) {
+      holders.set(adapter, known.add(backend));
+      readied.add(adapter);
+      unreadied.delete(adapter);
+    } else if (known.delete(backend) && known.size === 0) {
+      holders.delete(adapter);
+      readied.delete(adapter);
+      unreadied.add(adapter);
+    }
+  }
+
   /** Opens a lease: the ticket runs there from now on. */
   lease(ticket: Ticket, backend: BackendState, why: Why, now: number): Effect {
     const held = ticket.target.kind === 'adapter' ? backend.held.get(ticket.target.adapter) : undefined;
-    if (held !== undefined) {
+    if (held !== undefined && ticket.target.kind === 'adapter') {
+      if (held.usedFor === undefined) {
+        held.usedFor = { model: ticket.target.model, class: ticket.class };
+        this.#state.isPlanStale = true;
+      }
       held.leases++;
       held.lastUsedAt = now;
+      if (held.residency.why === 'prefetch') this.#cameTrue(held, held.residency);
     }
     backend.inFlight++;
     ticket.attempts++;
@@ -59,12 +76,21 @@ export class Slots {
     return { type: 'dispatch', ticket: ticket.id, backend: backend.name, why };
   }
 
+  /** It was loaded on a guess, and somebody asks for it: the next may be guessed. */
+  #cameTrue(held: Held, residency: Residency): void {
+    held.residency = { ...residency, why: 'resident' };
+    this.#state.stirred = true;
+  }
+
   /** Closes a lease; a slot that was only waiting for it is emptied. */
   release(ticket: Ticket, now: number): void {
     if (ticket.place.kind !== 'running') return;
     const { held } = ticket.place;
     const backend = this.#state.backends.get(ticket.place.backend);
-    if (backend !== undefined) backend.inFlight--;
+    if (backend !== undefined) {
+      if (this.#state.waiting > 0 && backend.inFlight >= backend.limit.of('eval')) this.#state.roomy.add(backend);
+      backend.inFlight--;
+    }
     ticket.place = { kind: 'waiting' };
     if (held === undefined) return;
     held.leases--;
@@ -75,16 +101,14 @@ export class Slots {
     else this.dismissRetired(held.adapter, now);
   }
 
-  /** Takes a free slot. `cause`: when it is not a request that waits which needs it. */
-  load(
-    backend: BackendState,
-    adapter: AdapterId,
-    { cause, now }: { cause?: 'publish' | 'replica'; now: number },
-  ): void {
+  /** Takes a free slot. */
+  load(backend: BackendState, { target, class: kind, cause }: Claim, now: number): void {
     const vacated = backend.vacated.pop() ?? 'room';
-    const why = cause ?? vacated;
+    const why = cause === 'request' ? vacated : cause;
+    const { adapter, model } = target;
     const residency = { state: 'loading', since: now, why } as const;
-    this.#become(backend, { adapter, residency, leases: 0, lastUsedAt: now }, residency, now);
+    const usedFor = { model, class: kind };
+    this.#become(backend, { adapter, residency, leases: 0, lastUsedAt: now, readyAt: now, usedFor }, residency, now);
     this.#emit({ type: 'load', backend: backend.name, adapter, why });
   }
 
@@ -100,9 +124,10 @@ export class Slots {
     const backend = this.#state.backends.get(name);
     const held = backend?.held.get(adapter);
     if (backend === undefined || held?.residency.state !== 'loading') return;
-    held.lastUsedAt = now;
+    held.lastUsedAt = held.readyAt = now;
     const tookMs = now - held.residency.since;
     backend.loadMs += (backend.loadMs === 0 ? 1 : LOAD_WEIGHT) * (tookMs - backend.loadMs);
+    this.#state.loadMs += (this.#state.loadMs === 0 ? 1 : FLEET_LOAD_WEIGHT) * (tookMs - this.#state.loadMs);
     this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
   }
 
@@ -172,6 +197,7 @@ export class Slots {
     bases,
     slots,
     rankMax,
+    runningMax,
   }: Omit<Extract<RouterEvent, { type: 'backendUp' }>, 'type' | 'adapters'>): BackendState {
     const known = this.#state.backends.get(name);
     const backend = known ?? emptyBackend(name);
@@ -179,7 +205,10 @@ export class Slots {
     backend.bases = new Set(bases);
     backend.slots = slots;
     backend.rankMax = rankMax;
+    backend.limit.fix(runningMax);
+    this.#state.roomy.add(backend);
     this.#state.backends.set(name, backend);
+    this.#state.isPlanStale = true;
     this.#state.stirred = true;
     return backend;
   }
@@ -189,6 +218,7 @@ export class Slots {
     const backend = this.#state.backends.get(name);
     if (backend === undefined) return;
     backend.up = false;
+    this.#state.isPlanStale = true;
     for (const held of [...backend.held.values()]) this.#become(backend, held, undefined, now);
     backend.vacated.length = 0;
     backend.changedAt = now;
@@ -202,6 +232,8 @@ export class Slots {
       residency: { state: 'ready', since: now, why: 'resident' },
       leases: 0,
       lastUsedAt: now,
+      readyAt: now,
+      usedFor: undefined,
     };
     for (const ticket of this.#state.tickets.values()) {
       const { place, target } = ticket;
@@ -219,11 +251,18 @@ export class Slots {
   }
 
   /** True residency. An answer to a question from before our last change says nothing about now, and is dropped. */
-  observe({ backend: name, askedAt, slots, adapters }: Extract<RouterEvent, { type: 'observed' }>, now: number): void {
+  observe(
+    { backend: name, askedAt, slots, adapters, gauges }: Extract<RouterEvent, { type: 'observed' }>,
+    now: number,
+  ): void {
     const backend = this.#state.backends.get(name);
     if (backend?.up !== true) return;
-    if (slots !== backend.slots) this.#state.stirred = true;
+    if (slots !== backend.slots) {
+      this.#state.stirred = true;
+      this.#state.isPlanStale = true;
+    }
     backend.slots = slots;
+    if (gauges !== undefined && backend.limit.learn(gauges, backend.inFlight)) this.#state.roomy.add(backend);
     if (askedAt > backend.changedAt) {
       const listed = new Set(adapters);
       for (const held of [...backend.held.values()]) {
@@ -238,9 +277,7 @@ export class Slots {
 
   /** More adapters than slots (found so, or fewer slots than thought): the idle ones go, least recently used first. */
   trim(backend: BackendState, now: number): void {
-    const idle = [...backend.held.values()]
-      .filter((held) => isIdle(this.#state, held))
-      .sort((a, b) => a.lastUsedAt - b.lastUsedAt);
+    const idle = [...backend.held.values()].filter(isIdle).sort((a, b) => a.lastUsedAt - b.lastUsedAt);
     const leaving = [...backend.held.values()].filter((held) => held.residency.state === 'draining').length;
     for (const held of idle.slice(0, Math.max(0, backend.held.size - leaving - backend.slots))) {
       this.drain(backend, held, { why: 'surplus', heir: undefined, now });
@@ -250,22 +287,17 @@ export class Slots {
   remember(name: BackendName, adapter: AdapterId, failure: Failure): void {
     const failures = this.#state.failures.get(name) ?? new Map<AdapterId, Failure>();
     failures.set(adapter, failure);
+    this.#state.isPlanStale = true;
     this.#state.failures.set(name, failures);
   }
 }
 
-/** Of the last load in the average. */
-const LOAD_WEIGHT = 0.25;
+function tally(counts: Map<AdapterId, number>, adapter: AdapterId, by: 1 | -1): void {
+  const count = (counts.get(adapter) ?? 0) + by;
+  if (count > 0) counts.set(adapter, count);
+  else counts.delete(adapter);
+}
 
-const emptyBackend = (name: BackendName): BackendState => ({
-  name,
-  up: false,
-  bases: new Set(),
-  slots: 0,
-  rankMax: undefined,
-  held: new Map(),
-  loadMs: 0,
-  inFlight: 0,
-  vacated: [],
-  changedAt: 0,
-});
+/** Of the last load in a backend's average, and in the fleet's. */
+const LOAD_WEIGHT = 0.25;
+const FLEET_LOAD_WEIGHT = 0.0625;

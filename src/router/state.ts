@@ -6,13 +6,19 @@ import type {
   CheckpointId,
   ModelName,
   RequestClass,
+  ReservationId,
   TenantId,
   TicketId,
   Why,
 } from '../domain.ts';
 import { TicketTable } from '../ticket-table.ts';
+import { Announced } from './announced.ts';
 import { Demand } from './demand.ts';
-import type { AdapterTarget, Target } from './events.ts';
+import type { AdapterTarget, Reservation, Target } from './events.ts';
+import type { Turn } from './fair-shares.ts';
+import type { Plan } from './reservation-plan.ts';
+import { RunningLimit } from './running-limit.ts';
+import type { DueAfterMs, Waiting } from './waiting.ts';
 
 /** Residency of one adapter on one backend; no record means `absent`. */
 export type Residency =
@@ -33,6 +39,10 @@ export interface Held {
   residency: Residency;
   leases: number;
   lastUsedAt: number;
+  /** When it began to serve, ms: that it was to be drained for a while does not count. */
+  readyAt: number;
+  /** For whom it was loaded; of one that was found on the engine, who used it first. */
+  usedFor: { readonly model: ModelName; readonly class: RequestClass } | undefined;
 }
 
 export interface BackendState {
@@ -46,6 +56,10 @@ export interface BackendState {
   loadMs: number;
   /** Requests running there, with and without an adapter. */
   inFlight: number;
+  /** How many may. */
+  readonly limit: RunningLimit;
+  /** Tenants whose requests had waited for room here -> their last turn; the one served longest ago first. */
+  readonly turns: Map<TenantId, number>;
   /** Why each slot that is free now was emptied, last one last: the load that takes it tells its callers. */
   readonly vacated: Why[];
   /** When residency last changed by our doing: an observation asked for earlier is stale. */
@@ -58,7 +72,13 @@ export interface Ticket {
   readonly class: RequestClass;
   readonly tenant: TenantId;
   readonly affinity: number | undefined;
+  readonly near: BackendName | undefined;
   readonly arrivedAt: number;
+  /** Of all requests, in order of arrival. */
+  readonly order: number;
+  /** When it arrived, or earlier: as old as the turn that it takes among the tenants that wait, ms. */
+  since: number;
+  turn: Turn | undefined;
   /** Dispatches so far; two at most. */
   attempts: number;
   place:
@@ -66,16 +86,30 @@ export interface Ticket {
     | { readonly kind: 'running'; readonly backend: BackendName; held: Held | undefined };
 }
 
-/** All that wait for one adapter, in order of arrival. */
+/** All that wait for one adapter: for a slot, or for room where it is ready. */
 export interface Line {
   readonly adapter: AdapterId;
   readonly target: AdapterTarget;
-  readonly since: number;
-  /** The most urgent that has joined; of a publication alone, `rollout`. */
-  class: RequestClass;
-  readonly tickets: Ticket[];
+  /** When it formed, ms, and after how many others. */
+  readonly formedAt: number;
+  readonly order: number;
+  readonly tickets: Waiting;
   /** The model whose newest checkpoint this is, when it waits to become warm. */
   publish: Publish | undefined;
+  /** The most urgent that waits; of a publication alone, `rollout`. */
+  class: RequestClass;
+  /** When the first of its requests has waited its bound, ms. */
+  dueAt: number;
+  /** Of the tenants that wait in it for a slot, the first turn: among those that fall due together. */
+  turn: number;
+}
+
+/** A newest checkpoint on its way to be what `latest` leads to. */
+export interface Publication {
+  readonly publish: Publish;
+  readonly target: AdapterTarget;
+  /** When `latest` moves though fewer backends are warm than its callers need; undefined: none is. */
+  until: number | undefined;
 }
 
 /** `latest` of the model is to lead to this checkpoint. */
@@ -92,27 +126,60 @@ export interface Failure {
 }
 
 export interface RouterState {
+  readonly bounds: Bounds;
   readonly backends: Map<BackendName, BackendState>;
   readonly tickets: TicketTable<Ticket>;
   readonly lines: Map<AdapterId, Line>;
   /** backend -> adapter -> failure. */
   readonly failures: Map<BackendName, Map<AdapterId, Failure>>;
-  readonly pinned: Set<AdapterId>;
+  readonly reservations: Map<ReservationId, Reservation>;
+  /** Which backend keeps which slots for which of them. */
+  plan: Plan;
+  /** It is to be looked at again: residency, the fleet or a reservation changed. */
+  isPlanStale: boolean;
+  /** One line of each model and class: for whom a slot that is kept may be had. Worked out where needed, and forgotten with each step. */
+  wanted: readonly Line[] | undefined;
   readonly retired: Set<AdapterId>;
+  /** Who waits for room on a backend that serves their base alone. */
+  readonly baseLines: Map<BaseName, Waiting>;
   /** Tickets in all lines. */
   waiting: number;
+  /** The newest checkpoint of each model while it is not yet what `latest` leads to. */
+  readonly publications: Map<ModelName, Publication>;
+  /** What a load has taken lately, over the fleet, ms: an exponential average. */
+  loadMs: number;
+  /** Tickets so far. */
+  arrivals: number;
   /** The adapter that each model's `latest` was moved to. */
   readonly newest: Map<ModelName, AdapterId>;
   /** How often each adapter was asked for lately. */
   readonly demand: Demand;
+  /** What sweeps will ask for. */
+  readonly announced: Announced;
   /** Index: adapters whose load is under way -> on how many backends. */
   readonly loading: Map<AdapterId, number>;
   /** Index: heir -> the slots that are being emptied for it. */
   readonly drains: Map<AdapterId, Set<Drain>>;
-  /** Adapters that became ready in this step: their lines run. */
-  readonly readied: AdapterId[];
+  /** Index: adapter -> the backends that are ready for it. */
+  readonly holders: Map<AdapterId, Set<BackendState>>;
+  /** Adapters that became ready, or ceased to be, in this step: their lines run, or need a slot from now on. */
+  readonly readied: Set<AdapterId>;
+  readonly unreadied: Set<AdapterId>;
+  /** Backends where a request ended while others waited. */
+  readonly roomy: Set<BackendState>;
   /** A slot may have come free in this step: lines that wait for one are looked at. */
   stirred: boolean;
+}
+
+/** What of the config the state's queries go by. */
+export interface Bounds {
+  /** Who has waited so long, by class, comes before all who have not, ms. */
+  readonly dueAfterMs: DueAfterMs;
+  /** An adapter serves for so many times what its load took before it may be drained. */
+  readonly quantumLoads: number;
+  /** See RouterOptions. */
+  readonly batchLoads: number;
+  readonly batchMsMax: number;
 }
 
 export interface Drain {
@@ -120,23 +187,50 @@ export interface Drain {
   readonly held: Held;
 }
 
-export function emptyState(): RouterState {
+export function emptyState(bounds: Bounds): RouterState {
   return {
+    bounds,
     backends: new Map(),
     tickets: new TicketTable(),
     lines: new Map(),
+    baseLines: new Map(),
     failures: new Map(),
-    pinned: new Set(),
+    reservations: new Map(),
+    plan: new Map(),
+    isPlanStale: false,
+    wanted: undefined,
     retired: new Set(),
     waiting: 0,
+    publications: new Map(),
+    loadMs: 0,
+    arrivals: 0,
     newest: new Map(),
     demand: new Demand(),
+    announced: new Announced(),
     loading: new Map(),
     drains: new Map(),
-    readied: [],
+    holders: new Map(),
+    readied: new Set(),
+    unreadied: new Set(),
+    roomy: new Set(),
     stirred: false,
   };
 }
+
+export const emptyBackend = (name: BackendName): BackendState => ({
+  name,
+  up: false,
+  bases: new Set(),
+  slots: 0,
+  rankMax: undefined,
+  held: new Map(),
+  loadMs: 0,
+  inFlight: 0,
+  limit: new RunningLimit(),
+  turns: new Map(),
+  vacated: [],
+  changedAt: 0,
+});
 
 /** It could serve this, given a slot. */
 export const serves = (backend: BackendState, target: Target): boolean =>
@@ -150,12 +244,33 @@ export const isReady = (held: Held | undefined): held is Held => held?.residency
 /** The engine was asked to unload it: no way back. */
 export const isUnloading = (held: Held): boolean => held.residency.state === 'draining' && held.residency.unloading;
 
-/** Ready, nobody runs on it, nobody pinned it: it may make room. */
-export const isIdle = (state: RouterState, held: Held): boolean =>
-  isReady(held) && held.leases === 0 && !state.pinned.has(held.adapter);
+/** Ready, and nobody runs on it. */
+export const isIdle = (held: Held): boolean => isReady(held) && held.leases === 0;
 
-/** The oldest ticket's arrival, or when the line formed if only a publication waits. */
-export const waitingSince = (line: Line): number => line.tickets[0]?.arrivedAt ?? line.since;
+/** On its way out: no new requests. */
+export const isLeaving = (held: Held): boolean => held.residency.state === 'draining';
+
+const NOBODY: ReadonlySet<BackendState> = new Set();
+
+/** The backends that are ready for it. */
+export const holdersOf = (state: RouterState, adapter: AdapterId): ReadonlySet<BackendState> =>
+  state.holders.get(adapter) ?? NOBODY;
+
+/** What an adapter serves at least before it is drained for another one, ms: with slow loads, slots would otherwise spend their time loading. */
+export const quantumMs = ({ bounds }: RouterState, { loadMs }: BackendState): number => bounds.quantumLoads * loadMs;
+
+/** Its requests may be the last on their slot, for one that is due at `dueAt`, ms (undefined: for anybody): it has served its quantum, and nobody
+ *  who waits for it was due earlier. */
+export function mayDrain(
+  state: RouterState,
+  { backend, held }: Drain,
+  { dueAt = Number.NEGATIVE_INFINITY, now }: { readonly dueAt?: number | undefined; readonly now: number },
+): boolean {
+  if (!isReady(held) || now - held.readyAt < quantumMs(state, backend)) return false;
+  const own =
+    state.lines.get(held.adapter)?.tickets.firstDue(state.bounds.dueAfterMs)?.dueAt ?? Number.POSITIVE_INFINITY;
+  return own >= dueAt || own > now;
+}
 
 const NO_DRAINS: ReadonlySet<Drain> = new Set();
 
@@ -164,6 +279,10 @@ export const drainsFor = (state: RouterState, adapter: AdapterId): ReadonlySet<D
   state.drains.get(adapter) ?? NO_DRAINS;
 
 export const isLoadingAnywhere = (state: RouterState, adapter: AdapterId): boolean => state.loading.has(adapter);
+
+/** A load of it failed there lately. */
+export const hasFailed = (state: RouterState, backend: BackendName, adapter: AdapterId): boolean =>
+  state.failures.get(backend)?.has(adapter) ?? false;
 
 /** The failure that keeps this adapter off this backend now. */
 export function failureOf(

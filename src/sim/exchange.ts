@@ -18,6 +18,10 @@ export interface Ask {
   readonly echo: boolean;
   readonly logprobs: boolean;
   readonly tokenIds: boolean;
+  /** Made whether its caller stays or not. */
+  readonly background: boolean;
+  /** The id of the answer that it goes on from. */
+  readonly previous: string | undefined;
 }
 
 /** One answer of an exchange; it grows token by token. */
@@ -41,6 +45,10 @@ export interface Exchange {
 /** One protocol on the wire. Frames are whole SSE events. */
 export interface Wire {
   readonly idPrefix: string;
+  /** Its bodies are multipart forms. */
+  readonly form?: true;
+  /** The caller may choose the answer's id, and ask for the answer by it. */
+  readonly keeps?: true;
   read(body: Body): Ask;
   whole(exchange: Exchange): unknown;
   /** Sent with the first token of the first choice. */
@@ -82,6 +90,8 @@ export function commonAsk(body: Body) {
     usage,
     echo: body.echo === true,
     tokenIds: body.return_token_ids === true,
+    background: false,
+    previous: undefined,
   };
 }
 

@@ -16,8 +16,10 @@ import {
   type Wire,
 } from './exchange.ts';
 import type { Fault } from './faults.ts';
+import { type Background, Kept } from './kept.ts';
 import type { Machine } from './machine.ts';
-import { engineDied, notJson, notJsonType } from './refusals.ts';
+import { engineDied, noSuchAnswer, nothingKept, notJson, notJsonType } from './refusals.ts';
+import { known } from './wire-responses.ts';
 
 export type SimContext = Context<{ Bindings: HttpBindings; Variables: { fault: Fault | undefined } }>;
 
@@ -42,15 +44,36 @@ export function modelOf(machine: Machine, body: Body): string {
   return name;
 }
 
+/** The fields of a form; a file is its bytes. Of two fields with one name the last counts, as in vLLM. */
+async function formOf(c: SimContext): Promise<Body> {
+  const headers = { 'content-type': c.req.header('content-type') ?? '' };
+  const fields = await new Response(await c.req.arrayBuffer(), { headers }).formData();
+  const entries = [...fields].map(async ([name, value]) =>
+    value instanceof File ? [name, new Uint8Array(await value.arrayBuffer())] : [name, value],
+  );
+  return Object.fromEntries(await Promise.all(entries));
+}
+
 export async function answer(c: SimContext, machine: Machine, wire: Wire): Promise<Response> {
-  const body = await bodyOf(c);
+  const body = await (wire.form ? formOf(c) : bodyOf(c));
   const model = modelOf(machine, body);
   const ask = wire.read(body);
   checkLengths(ask, machine.options.maxModelLen);
-  const id = wire.idPrefix + (c.req.header('x-request-id') ?? machine.nextId());
+  if (ask.background && !machine.options.keepResponses) throw nothingKept();
+  if (ask.previous !== undefined && !machine.kept.has(ask.previous)) throw noSuchAnswer(ask.previous);
+  const chosen = wire.keeps ? stringAt(body, 'request_id') : undefined;
+  const id = chosen ?? wire.idPrefix + (c.req.header('x-request-id') ?? machine.nextId());
   const exchange: Exchange = { id, createdS: Math.floor(machine.clock.unixS()), model, ask, choices: choicesOf(ask) };
+  const kept = wire.keeps && machine.options.keepResponses && body.store !== false ? new Kept(exchange) : undefined;
+  if (kept !== undefined) machine.kept.set(id, kept);
   const { outgoing } = c.env;
   const writer: Writer = { socket: outgoing, wire, exchange, fault: c.get('fault'), tokens: 0 };
+  if (kept?.background !== undefined) {
+    void run(machine, { ...writer, socket: kept.background });
+    if (!ask.stream) send(outgoing, 200, known(exchange));
+    else kept.background.follow(outgoing.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' }));
+    return RESPONSE_ALREADY_SENT;
+  }
   if (ask.stream) {
     // vLLM sends these at once, while the request may still wait for its turn: a failure after this is told in the stream.
     outgoing.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
@@ -71,8 +94,10 @@ const choicesOf = (ask: Ask): Choice[] =>
     })),
   );
 
+type Socket = HttpBindings['outgoing'];
+
 interface Writer {
-  readonly socket: HttpBindings['outgoing'];
+  readonly socket: Socket | Background;
   readonly wire: Wire;
   readonly exchange: Exchange;
   readonly fault: Fault | undefined;
@@ -153,7 +178,7 @@ function tell(writer: Writer, choice: Choice): boolean {
   writer.tokens += 1;
   const faulty = fault && 'afterTokens' in fault && writer.tokens > fault.afterTokens ? fault.kind : undefined;
   if (faulty === 'stall') return true;
-  if (faulty === 'cut') socket.socket?.resetAndDestroy();
+  if (faulty === 'cut') 'socket' in socket ? socket.socket?.resetAndDestroy() : socket.destroy();
   else if (faulty === 'end' && exchange.ask.stream) socket.end();
   else if (faulty) fail(writer);
   else if (exchange.ask.stream) {
@@ -177,7 +202,8 @@ function fail({ socket, exchange }: Writer): void {
   else send(socket, refusal.status, refusal.body());
 }
 
-function send(socket: HttpBindings['outgoing'], status: number, body: unknown): void {
+export function send(socket: Socket | Background, status: number, body: unknown): void {
   const bytes = Buffer.from(JSON.stringify(body));
+  if (!('writeHead' in socket)) return void socket.end();
   socket.writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length }).end(bytes);
 }

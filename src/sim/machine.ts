@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readAdapter } from './adapter-files.ts';
 import { type Clock, realClock } from './clock.ts';
 import { Engine } from './engine.ts';
+import type { Kept } from './kept.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 
 export interface SimOptions {
@@ -29,6 +30,8 @@ export interface SimOptions {
   readonly answerTokens?: number;
   /** False: the load and unload routes do not exist, as without VLLM_ALLOW_RUNTIME_LORA_UPDATING. */
   readonly runtimeLora?: boolean;
+  /** True: answers of /v1/responses are kept, as with VLLM_ENABLE_RESPONSES_API_STORE=1. */
+  readonly keepResponses?: boolean;
   readonly clock?: Clock;
 }
 
@@ -46,6 +49,7 @@ const DEFAULTS = {
   tokenMs: 10,
   answerTokens: 24,
   runtimeLora: true,
+  keepResponses: false,
 };
 
 /** What tests ask about; all counts since this engine's start. */
@@ -66,8 +70,10 @@ export interface SimStats {
   readonly maxDistinctInFlight: number;
   /** Requests that arrived on routes with a model. */
   readonly requests: number;
-  /** Requests whose caller left before the end. */
+  /** Requests whose caller left while tokens were made. */
   readonly aborted: number;
+  /** Requests on routes with a model, or of a kept answer, whose connection closed before their answer was complete. */
+  readonly left: number;
   readonly done: number;
   /** Times that evicted weights were read again. */
   readonly rereads: number;
@@ -82,6 +88,7 @@ export interface Tally {
   done: number;
   died: number;
   aborted: number;
+  left: number;
   maxDistinctInFlight: number;
 }
 
@@ -91,6 +98,8 @@ export class Machine {
   readonly engine: Engine;
   readonly metrics: Metrics;
   readonly startedAtS: number;
+  /** By the ids of the answers. */
+  readonly kept = new Map<string, Kept>();
   readonly tally: Tally = {
     loadCalls: new Map(),
     loads: 0,
@@ -99,6 +108,7 @@ export class Machine {
     done: 0,
     died: 0,
     aborted: 0,
+    left: 0,
     maxDistinctInFlight: 0,
   };
 

@@ -64,6 +64,32 @@ export const engineDied = (): Refusal =>
     'EngineCore encountered an issue. See stack trace (above) for the root cause.',
   );
 
+const invalidRequest = (status: number, message: string, param: string): Refusal =>
+  new Refusal(status, 'invalid_request_error', message, param);
+
+export const noSuchAnswer = (id: string): Refusal =>
+  invalidRequest(404, `Response with id '${id}' not found.`, 'response_id');
+
+export const notInBackground = (): Refusal =>
+  invalidRequest(400, 'Cannot cancel a synchronous response.', 'response_id');
+
+export const nothingKept = (): Refusal =>
+  invalidRequest(
+    400,
+    'This vLLM engine does not support `store=True` and therefore does not support the background mode. To enable these features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server.',
+    'background',
+  );
+
+export const notSupported = (what: string): Refusal =>
+  new Refusal(501, 'NotImplementedError', `The model does not support the ${what}`);
+
+export const scaleOutOff = (): Refusal =>
+  new Refusal(
+    403,
+    'PermissionDeniedError',
+    'Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable them.',
+  );
+
 const validation = (what: string, param: string | null): Refusal =>
   new Refusal(400, 'Bad Request', `1 validation error:\n  ${what}`, param);
 

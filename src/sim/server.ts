@@ -2,25 +2,49 @@
 import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono, type MiddlewareHandler } from 'hono';
-import { detokenize, embed, tokenize } from './answers.ts';
-import { type Body, numberAt, promptsOf, stringAt, templated, tokensOf } from './exchange.ts';
+import { detokenize, tokenize } from './answers.ts';
+import { type Body, stringAt, templated, tokensOf } from './exchange.ts';
 import type { Door, Fault, Faults } from './faults.ts';
 import { answer, bodyOf, modelOf, type SimContext } from './inference.ts';
+import type { Kept } from './kept.ts';
 import type { Machine } from './machine.ts';
-import { missingField, nameAndPathNeeded, nameNeeded, Refusal } from './refusals.ts';
+import { POOLING, pool } from './pooling.ts';
+import {
+  missingField,
+  nameAndPathNeeded,
+  nameNeeded,
+  noSuchAnswer,
+  notInBackground,
+  notSupported,
+  Refusal,
+  scaleOutOff,
+} from './refusals.ts';
+import { transcriptions, translations } from './wire-audio.ts';
+import { batch } from './wire-batch.ts';
 import { chat } from './wire-chat.ts';
 import { completions } from './wire-completions.ts';
 import { messages, promptOf } from './wire-messages.ts';
-import { responses } from './wire-responses.ts';
+import { known, responses } from './wire-responses.ts';
 
 export const VERSION = '0.32.0';
-const DIMENSIONS = 64;
+/** Off unless an engine is started with --enable-scale-out. */
+const SCALE_OUT = [
+  '/inference/v1/generate',
+  '/v1/chat/completions/render',
+  '/v1/completions/render',
+  '/v1/messages/render',
+  '/v1/responses/render',
+  '/cohere/v2/chat/render',
+  '/v1/chat/completions/derender',
+  '/v1/completions/derender',
+];
 
 /** A request as it came, for tests that ask what reached the engine. */
 export interface Seen {
   readonly method: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** A form is latin1: a character per byte. */
   readonly body: string;
 }
 
@@ -47,6 +71,7 @@ export function createApp(site: Site): Hono<Env> {
   addAboutRoutes(app, site);
   addLoraRoutes(app, site);
   addModelRoutes(app, site);
+  addKeptRoutes(app, site);
   return app;
 }
 
@@ -90,9 +115,12 @@ function addModelRoutes(app: Hono<Env>, site: Site): void {
   const inference = at('inference', site);
   const wires = {
     '/v1/chat/completions': chat,
+    '/v1/chat/completions/batch': batch,
     '/v1/completions': completions,
     '/v1/responses': responses,
     '/v1/messages': messages,
+    '/v1/audio/transcriptions': transcriptions,
+    '/v1/audio/translations': translations,
   };
   for (const [path, wire] of Object.entries(wires))
     app.post(path, count, inference, (c) => answer(c, site.machine, wire));
@@ -102,7 +130,17 @@ function addModelRoutes(app: Hono<Env>, site: Site): void {
     const tokens = promptOf(body).length;
     return c.json({ input_tokens: tokens, context_management: { original_input_tokens: tokens } });
   });
-  app.post('/v1/embeddings', count, inference, async (c) => c.json(await embeddings(site.machine, await bodyOf(c))));
+  for (const [path, pooled] of Object.entries(POOLING))
+    app.post(path, count, inference, async (c) => c.json(await pool(site.machine, await bodyOf(c), pooled)));
+  for (const path of SCALE_OUT) {
+    app.post(path, count, inference, () => {
+      throw scaleOutOff();
+    });
+  }
+  app.post('/cohere/v2/chat', count, inference, (c) => c.notFound());
+  app.post('/v1/systemone', count, inference, () => {
+    throw notSupported('structured decision API');
+  });
   app.post('/tokenize', count, inference, async (c) => {
     const body = await bodyOf(c);
     modelOf(site.machine, body);
@@ -113,6 +151,28 @@ function addModelRoutes(app: Hono<Env>, site: Site): void {
     const body = await bodyOf(c);
     modelOf(site.machine, body);
     return c.json({ prompt: detokenize(tokensOf(Array.isArray(body.tokens) ? body.tokens : [])) });
+  });
+}
+
+function addKeptRoutes(app: Hono<Env>, site: Site): void {
+  const find = (id: string): Kept => {
+    const kept = site.machine.kept.get(id);
+    if (kept === undefined) throw noSuchAnswer(id);
+    return kept;
+  };
+  const count = numbered(site);
+  const inference = at('inference', site);
+  app.get('/v1/responses/:id', count, inference, (c) => {
+    const { exchange, background } = find(c.req.param('id'));
+    if (c.req.query('stream') !== 'true' || background === undefined) return Response.json(known(exchange));
+    background.follow(c.env.outgoing.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' }));
+    return RESPONSE_ALREADY_SENT;
+  });
+  app.post('/v1/responses/:id/cancel', count, inference, (c) => {
+    const kept = find(c.req.param('id'));
+    if (kept.background === undefined || kept.isOver) throw notInBackground();
+    kept.cancel();
+    return Response.json(known(kept.exchange));
   });
 }
 
@@ -135,27 +195,6 @@ function cards({ engine, options, base, clock, nextId }: Machine) {
     ...options.bases.map((name) => card(name, base, null)),
     ...Array.from(engine.adapters(), ([name, path]) => card(name, path, base)),
   ];
-}
-
-/** A generating vLLM has no such route and a pooling one no chat; this one has both, so that one engine serves every example. */
-async function embeddings(machine: Machine, body: Body) {
-  const { digest } = await machine.engine.speaker(modelOf(machine, body));
-  const inputs = promptsOf(body.input ?? []);
-  const tokens = inputs.reduce((sum, input) => sum + input.length, 0);
-  const data = inputs.map((input, index) => {
-    const vector = embed(digest, input, numberAt(body, 'dimensions') ?? DIMENSIONS);
-    const base64 = () => Buffer.from(Float32Array.from(vector).buffer).toString('base64');
-    return { index, object: 'embedding', embedding: body.encoding_format === 'base64' ? base64() : vector };
-  });
-  // Pooling routes echo the base, whichever adapter answered.
-  return {
-    id: `embd-${machine.nextId()}`,
-    object: 'list',
-    created: Math.floor(machine.clock.unixS()),
-    model: machine.base,
-    data,
-    usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
-  };
 }
 
 function needed(body: Body, field: string): string {
@@ -181,8 +220,16 @@ const runtimeLora =
 const numbered =
   (site: Site): MiddlewareHandler<Env> =>
   async (c, next) => {
-    site.machine.tally.requests += 1;
-    site.seen = { method: c.req.method, path: c.req.path, headers: c.req.header(), body: await c.req.text() };
+    const { tally } = site.machine;
+    const { outgoing } = c.env;
+    tally.requests += 1;
+    outgoing.once('close', () => {
+      if (!outgoing.writableFinished) tally.left += 1;
+    });
+    const bytes = Buffer.from(await c.req.arrayBuffer());
+    const isForm = c.req.header('content-type')?.startsWith('multipart/');
+    const body = bytes.toString(isForm ? 'latin1' : 'utf8');
+    site.seen = { method: c.req.method, path: c.req.path, headers: c.req.header(), body };
     await next();
   };
 

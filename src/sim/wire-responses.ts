@@ -8,6 +8,7 @@ import {
   newest,
   numberAt,
   promptTokens,
+  stringAt,
   templated,
   textOf,
   type Wire,
@@ -18,6 +19,7 @@ const OPENING_EVENTS = 4;
 
 export const responses: Wire = {
   idPrefix: 'resp_',
+  keeps: true,
   read: (body) => {
     const { input } = body;
     if (input === undefined) throw missingField('input', Object.keys(body).length);
@@ -29,6 +31,8 @@ export const responses: Wire = {
       logprobs: false,
       echo: false,
       usage: 'none',
+      background: body.background === true,
+      previous: stringAt(body, 'previous_response_id'),
     };
   },
   whole: (exchange) => response(exchange, exchange.choices[0]),
@@ -75,19 +79,29 @@ const message = (exchange: Exchange, text: string) => ({
   content: [part(text)],
 });
 
+const statusOf = ({ finish }: Choice): string =>
+  finish === 'abort' ? 'cancelled' : finish === 'length' ? 'incomplete' : 'completed';
+
+/** What is known of it now: the answer, or that it is still being made. */
+export const known = (exchange: Exchange): unknown =>
+  response(exchange, exchange.choices[0]?.finish === undefined ? undefined : exchange.choices[0]);
+
 /** Without a choice: the answer is still being made. */
 function response(exchange: Exchange, choice: Choice | undefined) {
+  const { ask } = exchange;
   const cut = choice?.finish === 'length';
+  const unfinished = ask.background && exchange.choices.every(({ tokens }) => tokens.length === 0);
   const [input, output] = [promptTokens(exchange), answerTokens(exchange)];
   return {
     id: exchange.id,
     object: 'response',
     created_at: exchange.createdS,
-    status: choice === undefined ? 'in_progress' : cut ? 'incomplete' : 'completed',
+    status: choice === undefined ? (unfinished ? 'queued' : 'in_progress') : statusOf(choice),
     model: exchange.model,
     output: choice ? [message(exchange, textOf(choice))] : [],
     incomplete_details: cut ? { reason: 'max_output_tokens' } : null,
-    max_output_tokens: exchange.ask.maxTokens ?? null,
+    background: ask.background,
+    max_output_tokens: ask.maxTokens ?? null,
     instructions: null,
     metadata: null,
     parallel_tool_calls: true,
@@ -95,7 +109,7 @@ function response(exchange: Exchange, choice: Choice | undefined) {
     tool_choice: 'none',
     tools: [],
     top_p: 1,
-    previous_response_id: null,
+    previous_response_id: ask.previous ?? null,
     truncation: 'disabled',
     usage: choice
       ? {

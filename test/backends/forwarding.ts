@@ -9,7 +9,8 @@ import {
 import { type AddressInfo, connect, createServer as createTcp, type Server, type Socket } from 'node:net';
 import { Pool } from 'undici';
 import { afterEach } from 'vitest';
-import { type ForwardEnd, type Forwarding, forward } from '../../src/backends/forward.ts';
+import { forward } from '../../src/backends/forward.ts';
+import type { ForwardEnd, Forwarding } from '../../src/backends/forwarding.ts';
 import { requestHeaders } from '../../src/backends/headers.ts';
 import { enginePool } from '../../src/backends/pool.ts';
 import { readBody } from '../../src/openai/read-body.ts';

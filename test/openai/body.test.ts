@@ -1,7 +1,7 @@
-// Promise: `model` and `stream` are what JSON.parse would find, whatever the body; and splicing changes the model's name only.
+// Promise: `model`, `stream` and the prompt are what JSON.parse would find, whatever the body; and splicing changes the model's name only.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type BodyFields, DEPTH_MAX, scanBody, spliceModel } from '../../src/openai/body.ts';
+import { appendMember, type BodyFields, DEPTH_MAX, scanBody, spliceModel } from '../../src/openai/body.ts';
 
 const scan = (text: string): BodyFields => scanBody(Buffer.from(text));
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -15,25 +15,34 @@ function judged(body: Uint8Array): unknown {
     return { kind: 'notJson' };
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return { kind: 'notObject' };
-  const { model, stream } = value as { model?: unknown; stream?: unknown };
+  const { model, stream, ...more } = value as Record<string, unknown>;
   const has = Object.hasOwn(value, 'model');
+  const prompts = Object.keys(value).filter((name) => PROMPTS.has(name));
   return {
     kind: 'ok',
     model: !has ? { kind: 'absent' } : typeof model === 'string' ? { kind: 'string', value: model } : { kind: 'other' },
     stream: stream === true,
+    background: more.background === true,
+    previous: typeof more.previous_response_id === 'string' ? more.previous_response_id : undefined,
+    prompted: prompts.length > 0,
   };
 }
 
 function found(body: Uint8Array): unknown {
   const fields = scanBody(body);
   if (fields.kind !== 'ok') return { kind: fields.kind };
-  const { model, stream } = fields;
+  const { model, stream, background, previous, prompt } = fields;
   return {
     kind: 'ok',
     model: model.kind === 'string' ? { kind: 'string', value: model.value } : { kind: model.kind },
     stream,
+    background,
+    previous,
+    prompted: prompt !== undefined,
   };
 }
+
+const PROMPTS = new Set(['messages', 'prompt', 'input']);
 
 /** JSON text of every writing: spaces, escapes that need not be, duplicate keys, odd numbers. */
 const space = fc.constantFrom('', '', '', ' ', '\n', '\t \r\n');
@@ -50,8 +59,16 @@ const escapedOrNot = fc.string({ unit: 'grapheme', maxLength: 12 }).chain((text)
 );
 const key = fc.oneof(
   {
+    weight: 1,
+    arbitrary: fc.constantFrom('"background"', '"previous_response_id"', '"previous\\u005fresponse_id"', '"previous"'),
+  },
+  {
     weight: 3,
     arbitrary: fc.constantFrom('"model"', '"stream"', '"\\u006dodel"', '"m\\u006Fd\\u0065l"', '"str\\u0065am"'),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom('"messages"', '"prompt"', '"input"', '"\\u0069nput"', '"m\\u0065ssages"', '"prompts"'),
   },
   {
     weight: 2,
@@ -117,6 +134,22 @@ describe('scanBody', () => {
     );
   });
 
+  test('says where the first of messages, prompt and input is, to the byte', () => {
+    const member = fc.tuple(key, space, value, space);
+    fc.assert(
+      fc.property(fc.array(member, { minLength: 1, maxLength: 6 }), (members) => {
+        const text = `{${members.map(([name, before, held, after]) => `${name}:${before}${held}${after}`).join(',')}}`;
+        const written = members.find(([name]) => PROMPTS.has(JSON.parse(name)))?.[2];
+        const body = Buffer.from(text);
+        const fields = scanBody(body);
+        if (fields.kind !== 'ok') throw new Error(`not ok: ${text}`);
+        const span = fields.prompt;
+        expect(span && body.subarray(span.start, span.end).toString()).toBe(written);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
   test.each([
     ['a nested model is none of ours', '{"metadata":{"model":"x","stream":true},"messages":[{"model":"y"}]}'],
     ['an escaped key counts', '{"\\u006dodel":"a","str\\u0065am":true}'],
@@ -164,7 +197,28 @@ describe('scanBody', () => {
       kind: 'ok',
       model: { kind: 'string', value: 'my-model@5' },
       stream: false,
+      background: false,
+      previous: undefined,
+      prompted: false,
     });
+  });
+});
+
+describe('appendMember', () => {
+  test('whatever the body, JSON.parse finds the appended member and all others as they were', () => {
+    const objects = document.filter((body) => {
+      const fields = scanBody(body);
+      return fields.kind === 'ok' && fields.model.kind !== 'other';
+    });
+    fc.assert(
+      fc.property(objects, fc.constantFrom('model', 'request_id'), (body, name) => {
+        const fields = scanBody(body);
+        if (fields.kind !== 'ok') throw new Error('unreachable');
+        const pieces = spliceModel(body, fields.model, 'm').pieces;
+        const more = JSON.parse(Buffer.concat(appendMember(pieces, name, '"\u00e9"')).toString());
+        expect(more).toEqual({ ...JSON.parse(body.toString()), model: 'm', [name]: '"\u00e9"' });
+      }),
+    );
   });
 });
 

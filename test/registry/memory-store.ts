@@ -1,6 +1,6 @@
 // A Store that keeps its rows in memory, for as long as its place lives: it shows that the seam asks for no database.
 import { assertNever, type Checkpoint } from '../../src/domain.ts';
-import type { Alias, Change, Move, Pin, Store } from '../../src/registry/store.ts';
+import type { Alias, Change, Move, Pin, ReservationRow, Store } from '../../src/registry/store.ts';
 import type { Place } from './store-conformance.ts';
 
 class Tables {
@@ -8,6 +8,7 @@ class Tables {
   readonly promoted = new Map<Checkpoint['model'], Checkpoint['id']>();
   readonly aliases = new Map<string, Alias>();
   readonly pins = new Map<string, Pin>();
+  readonly reservations = new Map<string, ReservationRow>();
   readonly moves: Move[] = [];
   readonly sightings = new Map<string, string>();
 }
@@ -24,6 +25,8 @@ export class MemoryPlace implements Place {
         return rows.map(([, alias]) => alias);
       },
       pins: () => [...this.#tables.pins.values()],
+      reservations: () =>
+        [...this.#tables.reservations.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
       history: (model, limit) =>
         this.#tables.moves
           .filter((move) => move.model === model)
@@ -76,6 +79,12 @@ function write(tables: Tables, change: Change): void {
       return;
     case 'unpinned':
       tables.pins.delete(change.id);
+      return;
+    case 'reserved':
+      tables.reservations.set(change.reservation.id, change.reservation);
+      return;
+    case 'released':
+      tables.reservations.delete(change.id);
       return;
     default:
       assertNever(change);

@@ -90,3 +90,13 @@ test('from version 2 on: details, aliases, their history and pins', () => {
     database.close();
   }
 });
+
+test('from version 3 on: reservations', () => {
+  for (let version = 3; version <= MIGRATIONS.length; version++) {
+    const database = opened(version);
+    expect(database.reservations()).toMatchObject([
+      { id: 'r1', kind: 'latest', name: 'm', slots: 2, owner: 'trainer', untilMs: undefined },
+    ]);
+    database.close();
+  }
+});

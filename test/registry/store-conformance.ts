@@ -1,7 +1,7 @@
 // What every Store promises, whatever keeps the rows: an implementation calls this with a way to open one and to open the same one again.
 import { describe, expect, test } from 'vitest';
 import { as, type Checkpoint, type Digest, type ModelName } from '../../src/domain.ts';
-import type { Alias, Change, Move, Pin, Sighting, Store } from '../../src/registry/store.ts';
+import type { Alias, Change, Move, Pin, ReservationRow, Sighting, Store } from '../../src/registry/store.ts';
 import { seeded, seeds } from '../random.ts';
 import { checkpoint } from './fixtures.ts';
 
@@ -33,12 +33,23 @@ const pin: Pin = {
   untilMs: 99,
 };
 
+const reservation: ReservationRow = {
+  id: 'r1',
+  kind: 'checkpoint',
+  name: 'm@champion',
+  slots: 1,
+  owner: 'eval',
+  createdAtMs: 1,
+  untilMs: 99,
+};
+
 /** Everything that a store can be asked. */
 const contentsOf = (store: Store) => ({
   checkpoints: store.checkpoints(),
   promoted: [...store.promoted()],
   aliases: store.aliases(),
   pins: store.pins(),
+  reservations: store.reservations(),
   history: store.history(as('m'), 100),
   seen: store.seen(five.name, '/runs/x'),
 });
@@ -68,6 +79,7 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           promoted: [],
           aliases: [],
           pins: [],
+          reservations: [],
           history: [],
           seen: undefined,
         }),
@@ -126,6 +138,20 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
         expect(second.pins()).toEqual([listed]);
       }));
 
+    test('reservations, the oldest first: the last word counts, and what is released is gone', () =>
+      atPlace((store, reopen) => {
+        const later: ReservationRow = { ...reservation, id: 'a', kind: 'class', createdAtMs: 2, untilMs: undefined };
+        store.commit([
+          { kind: 'reserved', reservation: later },
+          { kind: 'reserved', reservation },
+          { kind: 'reserved', reservation: { ...reservation, slots: 2 } },
+        ]);
+        const first = reopen();
+        expect(first.reservations()).toEqual([{ ...reservation, slots: 2 }, later]);
+        first.commit([{ kind: 'released', id: 'r1' }]);
+        expect(reopen().reservations()).toEqual([later]);
+      }));
+
     test('the history of one model, newest first, as far back as asked for', () =>
       atPlace((store, reopen) => {
         const moves = [1, 2, 3].map(
@@ -148,6 +174,7 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           { kind: 'aliased', alias: champion },
           { kind: 'moved', move },
           { kind: 'pinned', pin },
+          { kind: 'reserved', reservation },
           { kind: 'seen', sighting: sightingOf(five, '2') },
           { kind: 'deleted', id: five.id, atMs: 1 },
           added(twin), // one name has each revision once
@@ -179,6 +206,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
                 [{ kind: 'unaliased', model: alias.model, alias: alias.alias }],
                 [{ kind: 'pinned', pin: { ...pin, id: `p${step}`, from: turn } }],
                 [{ kind: 'unpinned', id: `p${step}` }],
+                [{ kind: 'reserved', reservation: { ...reservation, id: `r${step}`, slots: turn } }],
+                [{ kind: 'released', id: `r${step}` }],
                 id === undefined ? [] : [{ kind: 'deleted', id, atMs: turn }],
                 id === undefined ? [] : [{ kind: 'promoted', model: fresh.model, checkpoint: id }],
               ]),

@@ -76,7 +76,8 @@ describe('no adapter starves', () => {
   promise(
     'who cannot be served within its bound is told so',
     `>> up gpu-0 slots=1 holds=m@1
-     >> pinned m@1
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
      >> arrived 1 m@2
      @ 1000
      @ 10000
@@ -110,7 +111,7 @@ describe('classes', () => {
   );
 
   promise(
-    'a line is as urgent as the most urgent request in it',
+    'a line is as urgent as the most urgent request in it, and that one is first',
     `>> up gpu-0 slots=1 holds=m@1
      >> arrived 1 m@1
      << dispatch 1 gpu-0 resident
@@ -122,8 +123,8 @@ describe('classes', () => {
      >> unloaded gpu-0 m@1
      << load gpu-0 m@2 evict
      >> loaded gpu-0 m@2
-     << dispatch 2 gpu-0 evict
-     << dispatch 4 gpu-0 evict`,
+     << dispatch 4 gpu-0 evict
+     << dispatch 2 gpu-0 evict`,
   );
 
   promise(
@@ -200,5 +201,184 @@ describe('slow loads', () => {
      >> ended 3
      << unload gpu-0 m@1 drain`,
     { waitMsMax: 60_000 },
+  );
+});
+
+describe('room on an engine', () => {
+  promise(
+    'what an engine cannot run at once waits here: an interactive request passes the evaluations that wait for the same adapter',
+    `>> up gpu-0 holds=m@1 runningMax=1
+     >> arrived 1 m@1 class=eval
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1 class=eval
+     >> arrived 3 m@1 class=eval
+     >> arrived 4 m@1
+     >> ended 1
+     << dispatch 4 gpu-0 resident
+     >> ended 4
+     << dispatch 2 gpu-0 resident
+     >> cancelled 3
+     >> ended 2`,
+  );
+
+  promise(
+    'and those that wait for another adapter, or for the base, on the same engine',
+    `>> up gpu-0 holds=m@1,m@2 runningMax=1
+     >> arrived 1 m@1 class=eval
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1 class=eval
+     >> arrived 3 base class=rollout
+     >> arrived 4 m@2
+     >> ended 1
+     << dispatch 4 gpu-0 resident
+     >> ended 4
+     << dispatch 3 gpu-0 base
+     >> ended 3
+     << dispatch 2 gpu-0 resident`,
+  );
+
+  promise(
+    'less urgent classes leave some room to the more urgent',
+    `>> up gpu-0 holds=m@1 runningMax=3
+     >> arrived 1 m@1 class=eval
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1 class=eval
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@1 class=eval
+     >> arrived 4 m@1
+     << dispatch 4 gpu-0 resident
+     >> ended 4
+     >> ended 2
+     << dispatch 3 gpu-0 resident`,
+  );
+
+  promise(
+    'an evaluation that has waited its bound passes them all',
+    `>> up gpu-0 holds=m@1 runningMax=1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1 class=eval
+     @ 5999
+     >> arrived 3 m@1
+     @ 6000
+     >> ended 1
+     << dispatch 2 gpu-0 resident`,
+  );
+
+  promise(
+    'who waits for room goes to the engine that has some, and a loaded adapter is given no more than there is',
+    `>> up gpu-0 runningMax=2
+     >> arrived 1 m@1
+     << load gpu-0 m@1 room
+     >> arrived 2 m@1
+     >> arrived 3 m@1
+     >> loaded gpu-0 m@1
+     << dispatch 1 gpu-0 room
+     << dispatch 2 gpu-0 room
+     >> ended 2
+     << dispatch 3 gpu-0 resident`,
+  );
+
+  promise(
+    'a request that was sent back waits for room as well, as old as it is',
+    `>> up gpu-0 holds=m@1 runningMax=2
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
+     @ 10
+     >> arrived 3 m@1
+     >> ended 1 refused
+     << dispatch 1 gpu-0 resident
+     >> ended 2
+     << dispatch 3 gpu-0 resident`,
+  );
+
+  promise(
+    'the limit is learned: an engine that queues is given less, one that does not is given more',
+    `>> up gpu-0 holds=m@1 slots=1
+     ${Array.from({ length: 256 }, (_, at) => `>> arrived ${at} m@1\n<< dispatch ${at} gpu-0 resident`).join('\n')}
+     >> arrived 900 m@1
+     >> observed gpu-0 askedAt=0 slots=1 holds=m@1 running=250 waiting=6
+     >> observed gpu-0 askedAt=0 slots=1 holds=m@1 running=256 waiting=0
+     << dispatch 900 gpu-0 resident`,
+  );
+
+  promise(
+    'an adapter is not drained while requests that fell due earlier wait for room on it',
+    `>> up gpu-0 slots=1 holds=m@1 runningMax=1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1
+     @ 10
+     >> arrived 3 m@2
+     @ 1500
+     >> ended 1
+     << dispatch 2 gpu-0 resident
+     >> arrived 4 m@1
+     @ 2600
+     >> ended 2
+     << unload gpu-0 m@1 drain`,
+  );
+});
+
+describe('tenants', () => {
+  promise(
+    'one that asks for much delays another by one turn: in one line',
+    `>> up gpu-0 holds=m@1 runningMax=1
+     >> arrived 1 m@1 tenant=a
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1 tenant=a
+     >> arrived 3 m@1 tenant=a
+     >> arrived 4 m@1 tenant=a
+     >> arrived 5 m@1 tenant=b
+     >> ended 1
+     << dispatch 2 gpu-0 resident
+     >> ended 2
+     << dispatch 5 gpu-0 resident
+     >> ended 5
+     << dispatch 3 gpu-0 resident`,
+  );
+
+  promise(
+    'among lines for slots',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1 tenant=a
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2 tenant=a
+     >> arrived 3 m@3 tenant=a
+     >> arrived 4 m@4 tenant=a
+     @ 10
+     >> arrived 5 m@5 tenant=b
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@2 evict
+     >> loaded gpu-0 m@2
+     << dispatch 2 gpu-0 evict
+     >> ended 2
+     << unload gpu-0 m@2 evict
+     >> unloaded gpu-0 m@2
+     << load gpu-0 m@5 evict`,
+  );
+
+  promise(
+    'and among the adapters that one engine is ready for',
+    `>> up gpu-0 holds=m@1,m@2 runningMax=1
+     >> arrived 1 m@1 tenant=a
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1 tenant=a
+     >> arrived 3 m@1 tenant=a
+     @ 10
+     >> arrived 4 m@2 tenant=b
+     >> arrived 5 m@2 tenant=b
+     >> ended 1
+     << dispatch 2 gpu-0 resident
+     >> ended 2
+     << dispatch 4 gpu-0 resident
+     >> ended 4
+     << dispatch 3 gpu-0 resident
+     >> ended 3
+     << dispatch 5 gpu-0 resident`,
   );
 });

@@ -83,16 +83,6 @@ describe('a request whose adapter is absent', () => {
      >> unloaded gpu-0 m@1
      << load gpu-0 m@2 evict`,
   );
-
-  promise(
-    'never takes the slot of a pinned adapter',
-    `>> up gpu-0 slots=1 holds=m@1
-     >> pinned m@1
-     >> arrived 1 m@2
-     @ 1000
-     >> unpinned m@1
-     << unload gpu-0 m@1 evict`,
-  );
 });
 
 describe("an adapter whose rank is over an engine's limit", () => {
@@ -191,8 +181,8 @@ describe('engines that fail', () => {
      << load gpu-0 m@1 reload
      >> ended 2 missing
      >> loaded gpu-0 m@1
-     << dispatch 2 gpu-0 reload
      << dispatch 1 gpu-0 reload
+     << dispatch 2 gpu-0 reload
      >> ended 1 missing
      << load gpu-0 m@1 reload
      << reject 1 backend_error`,

@@ -10,7 +10,11 @@ export const OPTIONS: RouterOptions = {
   waitMsMax: 10_000,
   queueMax: 100,
   failureMemoryMs: 30_000,
+  quantumLoads: 4,
+  batchLoads: 0,
+  batchMsMax: 60_000,
   replicateAbove: 32,
+  latestWithinMs: 2000,
 };
 
 export function replay(text: string, options: Partial<RouterOptions> = {}): string {
@@ -47,7 +51,7 @@ export const trim = (text: string): string =>
     .map((line) => line.trim())
     .join('\n');
 
-/** `arrived 1 m@5`, `arrived 2 base`, `up gpu-0 slots=2 holds=m@5,m@6`, `ended 1 missing`, `loadFailed gpu-0 m@5 adapter rank too big`, ... */
+/** `arrived 1 m@5`, `arrived 2 base`, `up gpu-0 slots=2 holds=m@5,m@6`, `announced s m@5:10,m@6:10`, `ended 1 missing`, `loadFailed gpu-0 m@5 adapter rank too big`, ... */
 function parse(text: string): RouterEvent {
   const [type = '', first = '', second = '', third = '', ...rest] = text.split(' ');
   const options = new Map(
@@ -57,6 +61,8 @@ function parse(text: string): RouterEvent {
   const adapters = (options.get('holds') ?? '').split(',').filter((id) => id !== '');
   const slots = Number(options.get('slots') ?? 2);
   const rankMax = options.has('rankMax') ? Number(options.get('rankMax')) : undefined;
+  const number = (key: string) => (options.has(key) ? Number(options.get(key)) : undefined);
+  const gauges = options.has('running') ? { running: number('running'), waiting: number('waiting') } : undefined;
   const event = ((): unknown => {
     switch (type) {
       case 'arrived':
@@ -81,11 +87,11 @@ function parse(text: string): RouterEvent {
       case 'loadFailed':
         return { type, backend: first, adapter: second, fault: third, message: rest.join(' ') };
       case 'up':
-        return { type: 'backendUp', backend: first, bases, slots, rankMax, adapters };
+        return { type: 'backendUp', backend: first, bases, slots, rankMax, runningMax: number('runningMax'), adapters };
       case 'down':
         return { type: 'backendDown', backend: first };
       case 'observed':
-        return { type, backend: first, askedAt: Number(options.get('askedAt')), slots, adapters };
+        return { type, backend: first, askedAt: Number(options.get('askedAt')), slots, adapters, gauges };
       case 'published':
         return {
           type,
@@ -94,15 +100,30 @@ function parse(text: string): RouterEvent {
           target: adapterTarget(first, 8),
         };
       case 'retired':
-      case 'pinned':
-      case 'unpinned':
         return { type, adapter: first };
+      case 'reserved':
+        return {
+          type,
+          reservation: { id: first, for: reservedFor(second, third), slots: Number(options.get('slots') ?? 1) },
+        };
+      case 'released':
+        return { type, reservation: first };
+      case 'announced':
+        return { type, sweep: first, expected: second.split(',').map(expectation) };
+      case 'withdrawn':
+        return { type, sweep: first };
       default:
         throw new Error(`no such event in a transcript: ${text}`);
     }
   })();
   return event as RouterEvent;
 }
+
+/** `m@5:10`: ten requests for m@5. */
+const expectation = (text: string) => {
+  const [adapter = '', requests] = text.split(':');
+  return { target: adapterTarget(adapter, 8), requests: Number(requests) };
+};
 
 const adapterTarget = (adapter: string, rank: number) => ({
   kind: 'adapter',
@@ -111,6 +132,14 @@ const adapterTarget = (adapter: string, rank: number) => ({
   base: 'base',
   rank,
 });
+
+/** `adapter m@5`, `model m`, `latest m@5` (where it leads now) or `latest m`, `class eval`. */
+function reservedFor(kind: string, what: string): unknown {
+  if (kind === 'adapter') return { kind, target: adapterTarget(what, 8) };
+  if (kind === 'class') return { kind, class: what };
+  const newest = what.includes('@') ? adapterTarget(what, 8) : undefined;
+  return { kind, model: what.split('@')[0], base: 'base', ...(newest && { newest }) };
+}
 
 function show(effect: Exclude<Effect, { type: 'wakeAt' }>): string {
   switch (effect.type) {

@@ -9,6 +9,7 @@ import {
   type CheckpointId,
   CLASSES,
   type ModelName,
+  type ReservationId,
   type TenantId,
   type TicketId,
 } from '../../src/domain.ts';
@@ -63,7 +64,7 @@ export class World {
   readonly #running = new Map<TicketId, Running>();
   readonly #over = new Set<TicketId>();
   readonly #rejected = new Map<string, number>();
-  readonly #pinned = new Set<AdapterId>();
+  readonly #reserved = new Set<ReservationId>();
   #now = 0;
   #order = 0;
   #tickets = 0;
@@ -89,7 +90,7 @@ export class World {
       else this.#arrive();
     }
     for (const [name, engine] of this.#engines) if (!engine.up) this.#start(name);
-    for (const adapter of this.#pinned) this.#feed({ type: 'unpinned', adapter });
+    this.#releaseAll();
     this.#passTime(this.#now + 10 * this.#options.waitMsMax);
     this.#law('every ticket ends', this.#waiting.size === 0 && this.#running.size === 0);
     this.#law('nothing is left behind', this.#router.state.tickets.size === 0 && this.#router.state.waiting === 0);
@@ -174,12 +175,22 @@ export class World {
       case 4:
         return this.#feed({ type: 'retired', adapter });
       case 5:
-        this.#pinned.add(adapter);
-        return this.#feed({ type: 'pinned', adapter });
+        return this.#reserve(adapter);
       default:
-        for (const pinned of this.#pinned) this.#feed({ type: 'unpinned', adapter: pinned });
-        return this.#pinned.clear();
+        return this.#releaseAll();
     }
+  }
+
+  #reserve(adapter: AdapterId): void {
+    const id = as<ReservationId>(`for ${adapter}`);
+    this.#reserved.add(id);
+    const target = { kind: 'adapter', adapter, model, base, rank: 8 } as const;
+    this.#feed({ type: 'reserved', reservation: { id, for: { kind: 'adapter', target }, slots: 1 } });
+  }
+
+  #releaseAll(): void {
+    for (const reservation of this.#reserved) this.#feed({ type: 'released', reservation });
+    this.#reserved.clear();
   }
 
   #anyEngine(): { name: BackendName; engine: Engine } {

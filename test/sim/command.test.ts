@@ -16,6 +16,7 @@ function run(...args: string[]): { lines: string[]; stop: () => void; ended: Pro
     colour: false,
     out,
     err: out,
+    show: out,
     stopped: () => promise,
   };
   return { lines, stop: resolve, ended: simCommand(terminal).parseAsync(args, { from: 'user' }) };

@@ -17,7 +17,7 @@ export abstract class Forwarder implements Scheduler {
   protected readonly backends: Outstanding[] = [];
   readonly #sent = new Map<TicketId, { backend: Outstanding; adapter: AdapterId }>();
 
-  abstract pick(adapter: AdapterId): Outstanding | undefined;
+  abstract pick(adapter: AdapterId, affinity: number | undefined): Outstanding | undefined;
 
   step(event: RouterEvent): readonly Effect[] {
     switch (event.type) {
@@ -27,7 +27,7 @@ export abstract class Forwarder implements Scheduler {
       case 'published':
         return [{ type: 'promote', model: event.model, checkpoint: event.checkpoint }];
       case 'arrived':
-        return event.target.kind === 'adapter' ? this.#send(event.ticket, event.target.adapter) : [];
+        return event.target.kind === 'adapter' ? this.#send(event, event.target.adapter) : [];
       case 'ended':
       case 'cancelled':
         this.#over(event.ticket);
@@ -37,8 +37,8 @@ export abstract class Forwarder implements Scheduler {
     }
   }
 
-  #send(ticket: TicketId, adapter: AdapterId): Effect[] {
-    const backend = this.pick(adapter);
+  #send({ ticket, affinity }: Extract<RouterEvent, { type: 'arrived' }>, adapter: AdapterId): Effect[] {
+    const backend = this.pick(adapter, affinity);
     if (backend === undefined) return [{ type: 'reject', ticket, code: 'backend_unavailable', message: 'no backend' }];
     backend.requests++;
     backend.adapters.set(adapter, (backend.adapters.get(adapter) ?? 0) + 1);

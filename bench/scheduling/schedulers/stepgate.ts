@@ -9,10 +9,14 @@ export const stepgate: Contender = {
   residency: 'api',
   create: () =>
     new Router({
-      drainAfterMs: { interactive: 2000, rollout: 10_000, eval: 60_000 },
+      drainAfterMs: { interactive: 2000, rollout: 10_000, eval: 40_000 },
       waitMsMax: 3_600_000,
       queueMax: 10_000_000,
       failureMemoryMs: 30_000,
+      quantumLoads: 4,
+      batchLoads: 32,
+      batchMsMax: 60_000,
       replicateAbove: 64,
+      latestWithinMs: 10_000,
     }),
 };

@@ -1,4 +1,7 @@
-// vLLM alone: every request forwarded round robin, the engine swaps and starves (vllm#16876). Also least outstanding, which CACHED uses.
+// vLLM alone: every request forwarded round robin, the engine swaps and starves (vllm#16876). Also CACHED's routing: by affinity, else the
+// least outstanding.
+import type { AdapterId } from '../../../src/domain.ts';
+import { preferred } from '../../../src/router/affinity.ts';
 import type { Contender } from '../types.ts';
 import { Forwarder, least, type Outstanding } from './forwarder.ts';
 
@@ -10,9 +13,14 @@ class RoundRobin extends Forwarder {
   }
 }
 
+/** Requests that the preferred backend may have more than the least busy one. */
+const GATE = 32;
+
 class LeastOutstanding extends Forwarder {
-  override pick(): Outstanding | undefined {
-    return least(this.backends, ({ requests }) => requests);
+  override pick(_adapter: AdapterId, affinity: number | undefined): Outstanding | undefined {
+    const calmest = least(this.backends, ({ requests }) => requests);
+    const own = affinity === undefined ? undefined : preferred(this.backends, affinity);
+    return own !== undefined && own.requests - (calmest?.requests ?? 0) <= GATE ? own : calmest;
   }
 }
 

@@ -38,6 +38,7 @@ const job = (ticket: number, of: number, outputTokens: number, promptTokens = 0)
   adapter: adapter(of),
   promptTokens,
   outputTokens,
+  prefix: undefined,
   rank: 0,
 });
 

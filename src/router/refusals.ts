@@ -1,0 +1,137 @@
+// Ends waits that lead nowhere: too long, no engine left, nothing but failures. Each ticket is told why and what to do. It gives nobody anything.
+import type { AdapterId, TicketId } from '../domain.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { Effect } from './effects.ts';
+import type { Target } from './events.ts';
+import { earlier } from './order.ts';
+import type { Failure, Line, RouterState, Ticket } from './state.ts';
+import { failureOf, serves } from './state.ts';
+
+interface Parts {
+  readonly state: RouterState;
+  readonly options: { readonly waitMsMax: number };
+  readonly emit: (effect: Effect) => void;
+  /** Takes it out of where it waits. */
+  readonly take: (ticket: Ticket) => void;
+  readonly closeIfEmpty: (line: Line, now: number) => void;
+}
+
+interface Reason {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export class Refusals {
+  readonly #parts: Parts;
+  readonly #state: RouterState;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#state = parts.state;
+  }
+
+  reject(ticket: Ticket, { code, message }: Reason): void {
+    this.#state.tickets.delete(ticket.id);
+    this.#parts.emit({ type: 'reject', ticket: ticket.id, code, message });
+  }
+
+  /** No backend that is up could ever serve it. */
+  unable(ticket: TicketId, target: Target): void {
+    const up = [...this.#state.backends.values()].filter((backend) => backend.up && backend.bases.has(target.base));
+    const isForNone = target.kind === 'base' || up.length === 0;
+    const limits = up.map(({ name, rankMax }) => `${name} takes ${rankMax}`).join(', ');
+    const message = isForNone
+      ? `no engine that serves the base "${target.base}" is up; GET /ready says which are down and why`
+      : `${target.adapter} has rank ${target.rank}, over the limit of every engine that is up (${limits})`;
+    const code = isForNone ? 'backend_unavailable' : 'checkpoint_not_servable';
+    this.#parts.emit({ type: 'reject', ticket, code, message });
+  }
+
+  full(ticket: Ticket): void {
+    const message = `${this.#state.waiting} requests are waiting already (limits.queueMax)`;
+    this.reject(ticket, { code: 'no_capacity', message });
+  }
+
+  failed(ticket: Ticket, { fault, message }: Failure): void {
+    this.reject(ticket, { code: fault === 'adapter' ? 'checkpoint_not_servable' : 'backend_error', message });
+  }
+
+  #rejectWaiting(ticket: Ticket, reason: Reason): void {
+    this.#parts.take(ticket);
+    this.reject(ticket, reason);
+  }
+
+  /** Ends the wait of those who have waited the longest that anybody may, and forgets failures that have served their time. */
+  expire(now: number): void {
+    const { waitMsMax } = this.#parts.options;
+    const tooLong = (ticket: Ticket) => now - ticket.arrivedAt >= waitMsMax;
+    const waited = `in ${Math.round(waitMsMax / 1000)} s; all are busy`;
+    for (const line of [...this.#state.lines.values()]) {
+      const message = `no slot came free for ${line.adapter} ${waited}`;
+      for (const ticket of line.tickets)
+        if (tooLong(ticket)) this.#rejectWaiting(ticket, { code: 'no_capacity', message });
+      this.#parts.closeIfEmpty(line, now);
+    }
+    for (const [base, waiting] of this.#state.baseLines) {
+      const message = `no room for one more request of "${base}" ${waited}`;
+      for (const ticket of waiting) if (tooLong(ticket)) this.#rejectWaiting(ticket, { code: 'no_capacity', message });
+    }
+    for (const failures of this.#state.failures.values()) {
+      for (const [adapter, failure] of failures) if (failure.until <= now) failures.delete(adapter);
+    }
+  }
+
+  /** When the next wait ends by `expire`, or a failed load may be tried again, ms. Looks at all who wait. */
+  nextAt(now: number): number | undefined {
+    let next: number | undefined;
+    const consider = (tickets: Iterable<Ticket>) => {
+      for (const { arrivedAt } of tickets) next = earlier(next, arrivedAt + this.#parts.options.waitMsMax);
+    };
+    for (const line of this.#state.lines.values()) consider(line.tickets);
+    for (const waiting of this.#state.baseLines.values()) consider(waiting);
+    for (const failures of this.#state.failures.values()) {
+      for (const [adapter, { until }] of failures)
+        if (until > now && this.#state.lines.has(adapter)) next = earlier(next, until);
+    }
+    return next;
+  }
+
+  /** Rejects a whole line when every backend that could load its adapter failed to; a line waits on while one is left. */
+  giveUpIfHopeless(adapter: AdapterId, now: number): void {
+    const line = this.#state.lines.get(adapter);
+    if (line === undefined) return;
+    const failures = this.#able(line).map(({ name }) => failureOf(this.#state, name, adapter, now));
+    const [failure] = failures;
+    if (failure === undefined || failures.includes(undefined)) return;
+    line.publish = undefined;
+    for (const ticket of line.tickets) {
+      this.#parts.take(ticket);
+      this.failed(ticket, failure);
+    }
+    this.#parts.closeIfEmpty(line, now);
+  }
+
+  #able({ target }: Pick<Line, 'target'>) {
+    return [...this.#state.backends.values()].filter((backend) => serves(backend, target));
+  }
+
+  /** Nobody is left who serves their base. A publication alone goes on waiting for an engine. */
+  stranded(now: number): void {
+    const gone = (base: string): Reason => ({
+      code: 'backend_unavailable',
+      message: `the last engine that serves the base "${base}" went down; GET /ready says why`,
+    });
+    for (const line of [...this.#state.lines.values()]) {
+      if (this.#able(line).length > 0) {
+        this.giveUpIfHopeless(line.adapter, now);
+        continue;
+      }
+      for (const ticket of line.tickets) this.#rejectWaiting(ticket, gone(line.target.base));
+      this.#parts.closeIfEmpty(line, now);
+    }
+    for (const [base, waiting] of this.#state.baseLines) {
+      const isServed = [...this.#state.backends.values()].some((backend) => backend.up && backend.bases.has(base));
+      if (!isServed) for (const ticket of waiting) this.#rejectWaiting(ticket, gone(base));
+    }
+  }
+}
