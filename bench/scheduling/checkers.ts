@@ -81,9 +81,9 @@ export class Checkers {
     this.#checkWaits();
   }
 
-  /** T + ceil((A + 1) / S) (Q + R + L): see "The bound on waiting". R: the longest run of what ran while it waited. */
+  /** T + ceil((A + 1) / S) (Q + R + L) + ceil(2 (N + 1) / n) R: see "The bound on waiting". R: the longest run of what ran while it waited. */
   #checkWaits(): void {
-    const { requests, backends, slots, load } = this.#workload;
+    const { requests, backends, slots, load, costs } = this.#workload;
     const loadMs = load.fetchMs + slots * load.readMs;
     const batchMs = Math.min(BATCH.msMax, BATCH.loads * loadMs);
     const runs = this.#longestRuns();
@@ -94,8 +94,10 @@ export class Checkers {
       const runMs = Math.max(0, ...runs.slice(Math.floor(at / GRAIN_MS), Math.ceil(startedAt / GRAIN_MS)));
       const cycleMs = (QUANTUM_LOADS + 1) * loadMs + runMs;
       if (startedAt - at <= dueMs + cycleMs) continue;
-      const cycles = Math.ceil((this.#ahead(ticket, at + dueMs) + 1) / (backends * slots));
-      this.law('no wait passes its bound', startedAt - at <= dueMs + cycles * cycleMs);
+      const ahead = this.#ahead(ticket, at + dueMs);
+      const slotMs = Math.ceil((ahead.adapters + 1) / (backends * slots)) * cycleMs;
+      const roomMs = Math.ceil((2 * (ahead.requests + 1)) / costs.runningMax) * runMs;
+      this.law('no wait passes its bound', startedAt - at <= dueMs + slotMs + roomMs);
     }
   }
 
@@ -112,13 +114,13 @@ export class Checkers {
   }
 
   /**
-   * Adapters that may come before it: what others who waited beside it asked for before it was due, and for each other tenant as many more,
-   * asked for later, as its own tenant has before it.
+   * What may come before it: what others who waited beside it asked for and were due before it was; and what fell due later, for each other
+   * tenant as much more as its own tenant has before it, and one.
    */
-  #ahead(ticket: number, dueAt: number): number {
+  #ahead(ticket: number, dueAt: number): { adapters: number; requests: number } {
     const own = this.#workload.requests[ticket] as Request;
-    const [before, ofOwn] = [new Set<AdapterId>(), new Set<AdapterId>()];
-    const later = new Map<string, Set<AdapterId>>();
+    const [before, ofOwn] = [new Ahead(), new Ahead()];
+    const later = new Map<string, Ahead>();
     const startedAt = this.#lives[ticket]?.startedAt ?? Number.POSITIVE_INFINITY;
     for (const [index, { at, tenant, class: kind }] of this.#workload.requests.entries()) {
       if (at > startedAt) break;
@@ -126,11 +128,26 @@ export class Checkers {
       if (life === undefined || life.startedAt <= own.at || life.startedAt <= at || index === ticket) continue;
       if (at + DUE_AFTER_MS[kind] <= dueAt) before.add(life.adapter);
       if (at <= own.at && tenant === own.tenant) ofOwn.add(life.adapter);
-      if (at + DUE_AFTER_MS[kind] > dueAt && tenant !== own.tenant)
-        later.set(tenant, (later.get(tenant) ?? new Set()).add(life.adapter));
+      if (at + DUE_AFTER_MS[kind] <= dueAt || tenant === own.tenant) continue;
+      const others = later.get(tenant) ?? new Ahead();
+      others.add(life.adapter);
+      later.set(tenant, others);
     }
-    let ahead = before.size;
-    for (const adapters of later.values()) ahead += Math.min(adapters.size, ofOwn.size + 1);
-    return ahead;
+    let [adapters, requests] = [before.adapters.size, before.requests];
+    for (const others of later.values()) {
+      adapters += Math.min(others.adapters.size, ofOwn.adapters.size + 1);
+      requests += Math.min(others.requests, ofOwn.requests + 1);
+    }
+    return { adapters, requests };
+  }
+}
+
+class Ahead {
+  readonly adapters = new Set<AdapterId>();
+  requests = 0;
+
+  add(adapter: AdapterId): void {
+    this.adapters.add(adapter);
+    this.requests++;
   }
 }

@@ -208,6 +208,15 @@ function third(random: Random): Workload {
   return workload('third', { backends: 1, slots: 2 }, { requests: [...loops, ...others] });
 }
 
+/** 4,000 evaluations at once of an adapter, of which the engine runs 256, and people who use the same one meanwhile. */
+function crowd(random: Random): Workload {
+  const evaluations = sweep(random, { at: 0, steps: 1, prompts: 4000, model: 'crowded' }).requests;
+  const people = arrivals(random, { perSecond: 2, untilMs: 100_000 }).map((at) =>
+    request(at, 'crowded', { step: 0, class: 'interactive', tenant: 'people' }),
+  );
+  return workload('crowd', { backends: 1, slots: 2 }, { requests: [...evaluations, ...people] }, { sweepAt: 0 });
+}
+
 const ROW = { backends: 4, slots: 4 };
 
 /** Those of the quick run. */
@@ -225,7 +234,7 @@ const COMMON: Readonly<Record<string, Make>> = {
   },
   interactive: (seed, size) => {
     const untilMs = size === 'quick' ? 480_000 : 1_800_000;
-    return workload('interactive', ROW, people(seeded(seed), { adapters: 24, alpha: 1, perSecond: 4, untilMs }));
+    return workload('interactive', ROW, people(seeded(seed), { adapters: 24, alpha: 1, perSecond: 8, untilMs }));
   },
   sessions: (seed, size) => {
     const untilMs = size === 'quick' ? 240_000 : 900_000;
@@ -234,6 +243,7 @@ const COMMON: Readonly<Record<string, Make>> = {
   },
   rollout: (seed, size) => twoTrainings('rollout', { backends: 4, slots: 2 }, size, seed),
   third: (seed) => third(seeded(seed)),
+  crowd: (seed) => crowd(seeded(seed)),
   sweep: (seed, size) =>
     workload('sweep', ROW, sweep(seeded(seed), { at: 0, steps: 32, prompts: size === 'quick' ? 150 : 500 }), {
       sweepAt: 0,

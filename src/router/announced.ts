@@ -36,6 +36,16 @@ export class Announced {
     return before.flatMap(({ target }) => (this.#requests.has(target.adapter) ? [] : [target]));
   }
 
+  /** It is gone: nobody will ask for it. */
+  forget(adapter: AdapterId): void {
+    if (!this.#requests.has(adapter)) return;
+    for (const [sweep, expected] of [...this.#sweeps])
+      this.replace(
+        sweep,
+        expected.filter(({ target }) => target.adapter !== adapter),
+      );
+  }
+
   #add(adapter: AdapterId, requests: number): void {
     const sum = this.of(adapter) + requests;
     if (sum > 0) this.#requests.set(adapter, sum);

@@ -1,6 +1,6 @@
 // Turns among tenants who want the same thing: start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996) with a cost of one for each.
-// A turn is max(the turn served last, the tenant's own last turn + 1), so that between two turns of one tenant each other tenant has one at most;
-// with one tenant it is first come, first served. It says whose turn it is and never who may run.
+// A turn is max(the turn served last, the tenant's own last turn + 1), so that while a tenant waits no other has more than two turns more than it
+// (their theorem 1, with a cost of one); with one tenant it is first come, first served. It says whose turn it is and never who may run.
 import type { TenantId } from '../domain.ts';
 
 export interface Turn {

@@ -120,12 +120,12 @@ export class Lines {
     this.#giving.give(line, now);
   }
 
-  unpublish(adapter: AdapterId): void {
+  unpublish(adapter: AdapterId, now: number): void {
     const line = this.#state.lines.get(adapter);
     if (line?.publish === undefined) return;
     line.publish = undefined;
     this.#state.isPlanStale = true;
-    if (line.tickets.length === 0) this.#close(line);
+    this.#closeIfEmpty(line, now);
   }
 
   /** The adapter is ready: who waits for it runs, for as long as there is room. */
@@ -147,9 +147,14 @@ export class Lines {
     this.#giving.give(line, now);
   }
 
-  /** A request ended on it: who waits for room there runs. */
-  fill(backend: BackendState, now: number): void {
-    for (const line of this.room.fill(backend, now)) this.#closeIfEmpty(line, now);
+  /** A request ended on it: who waits for room there runs. Returns a line that still waits. */
+  fill(backend: BackendState, now: number): Line | undefined {
+    let crowded: Line | undefined;
+    for (const line of this.room.fill(backend, now)) {
+      this.#closeIfEmpty(line, now);
+      if (line.tickets.length > 0) crowded = line;
+    }
+    return crowded;
   }
 
   /** A slot may have come free. */

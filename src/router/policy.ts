@@ -6,7 +6,7 @@ import { expectedOf } from './announced.ts';
 import type { AdapterTarget } from './events.ts';
 import { mayEvict, mayTake } from './reservations.ts';
 import type { BackendState, Held, RouterState } from './state.ts';
-import { holdersOf, isIdle, mayDrain } from './state.ts';
+import { isIdle, mayDrain } from './state.ts';
 
 /** A slot for an adapter: free now, or after `victim` has left it. */
 export interface Home {

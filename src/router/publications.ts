@@ -38,7 +38,7 @@ export class Publications {
     const { publications, retired } = this.#state;
     const before = publications.get(model);
     if (before?.publish.checkpoint === checkpoint) return;
-    if (before !== undefined) this.#parts.lines.unpublish(before.target.adapter);
+    if (before !== undefined) this.#parts.lines.unpublish(before.target.adapter, now);
     retired.delete(target.adapter);
     const publication = { publish: { model, checkpoint }, target, until: undefined };
     publications.set(model, publication);
@@ -60,7 +60,8 @@ export class Publications {
     for (const publication of this.#state.publications.values()) {
       const { target } = publication;
       const ready = holdersOf(this.#state, target.adapter).size;
-      if (ready === 0 && !this.#isComing(target.adapter)) this.#end(publication);
+      const isGone = this.#state.retired.has(target.adapter);
+      if (isGone || (ready === 0 && !this.#isComing(target.adapter))) this.#end(publication);
       else if (this.#isWarm(publication, ready, now)) this.#promote(publication);
     }
   }

@@ -24,8 +24,8 @@ interface Next {
   readonly ticket: Ticket;
   readonly waiting: Waiting;
   readonly line: Line | undefined;
-  /** Infinite: not yet. */
-  readonly dueAt: number;
+  /** Since when it is owed, ms; undefined: chosen by class. */
+  readonly dueAt: number | undefined;
 }
 
 export class Room {
@@ -47,9 +47,9 @@ export class Room {
     return backends.filter((backend) => backend.inFlight < backend.limit.of(kind));
   }
 
-  /** Who waits for an adapter that is ready, or for a base, runs for as long as there is room. */
+  /** Who waits for an adapter that is ready, or for a base, runs for as long as there is room: the most urgent first. */
   flush({ waiting, line }: { waiting: Waiting; line: Line | undefined }, now: number): void {
-    for (let next = this.#next(waiting, line, now); next !== undefined; next = this.#next(waiting, line, now)) {
+    for (let next = byClass(waiting, line); next !== undefined; next = byClass(waiting, line)) {
       const backend = this.#roomFor(next);
       if (backend === undefined) return;
       const held = line === undefined ? undefined : backend.held.get(line.adapter);
@@ -57,67 +57,52 @@ export class Room {
     }
   }
 
-  #roomFor({ ticket, dueAt }: Next): BackendState | undefined {
+  #roomFor({ ticket }: Next): BackendState | undefined {
     const { target } = ticket;
     const able = target.kind === 'base' ? this.#state.backends.values() : holdersOf(this.#state, target.adapter);
-    const kind = dueAt < Number.POSITIVE_INFINITY ? 'interactive' : ticket.class;
     const ready = [...able].filter((backend) => serves(backend, target));
     const near = ready.find(({ name }) => name === ticket.near); // full or not: elsewhere it could not go on
-    const roomy = near === undefined ? this.among(ready, kind) : [near];
+    const roomy = near === undefined ? this.among(ready, ticket.class) : [near];
     return roomy.length === 0 ? undefined : nearest(this.#policy, roomy, ticket);
   }
 
-  /** A request ended there: those who wait for what it is ready for share the room. Returns whose line has none left. */
+  /**
+   * A request ended there: those who wait for what it is ready for share the room. The most urgent is next; but of two, one is whoever has been due
+   * longest, if somebody is: so neither class starves the other. Yields the lines of those who run.
+   */
   *fill(backend: BackendState, now: number): Generator<Line> {
     while (backend.up && backend.inFlight < backend.limit.max) {
-      let best: Next | undefined;
-      for (const next of this.#candidates(backend, now)) {
-        if (best === undefined || this.#compare(backend, next, best) < 0) best = next;
-      }
-      if (best === undefined) return;
-      const { ticket, dueAt, line } = best;
-      if (dueAt === Number.POSITIVE_INFINITY && backend.inFlight >= backend.limit.of(ticket.class)) return;
-      this.#dispatch(best, backend, { why: line === undefined ? 'base' : 'resident', now });
-      this.#noteTurn(backend, ticket.tenant);
-      if (line !== undefined && line.tickets.length === 0) yield line;
+      const urgent = this.#best(backend, byClass);
+      const due = this.#best(backend, (waiting, line) => this.#due(waiting, line, now));
+      const isOwed = due !== undefined && (due.ticket === urgent?.ticket || backend.owesDue);
+      const next = isOwed ? due : urgent;
+      if (next === undefined) return;
+      if (!isOwed && backend.inFlight >= backend.limit.of(next.ticket.class)) return;
+      backend.owesDue = due !== undefined && !isOwed;
+      this.#dispatch(next, backend, { why: next.line === undefined ? 'base' : 'resident', now });
+      this.#noteTurn(backend, next.ticket.tenant);
+      if (next.line !== undefined) yield next.line;
     }
   }
 
-  *#candidates(backend: BackendState, now: number): Generator<Next> {
+  #best(backend: BackendState, next: (waiting: Waiting, line: Line | undefined) => Next | undefined): Next | undefined {
     const { lines, baseLines } = this.#state;
+    let best: Next | undefined;
+    const consider = (waiting: Waiting | undefined, line: Line | undefined) => {
+      const one = waiting === undefined ? undefined : next(waiting, line);
+      if (one !== undefined && (best === undefined || compare(backend, one, best) < 0)) best = one;
+    };
     for (const held of backend.held.values()) {
       const line = isReady(held) ? lines.get(held.adapter) : undefined;
-      const next = line === undefined ? undefined : this.#next(line.tickets, line, now);
-      if (next !== undefined) yield next;
+      consider(line?.tickets, line);
     }
-    if (baseLines.size === 0) return;
-    for (const base of backend.bases) {
-      const waiting = baseLines.get(base);
-      const next = waiting === undefined ? undefined : this.#next(waiting, undefined, now);
-      if (next !== undefined) yield next;
-    }
+    if (baseLines.size > 0) for (const base of backend.bases) consider(baseLines.get(base), undefined);
+    return best;
   }
 
-  /** Whoever has been due longest, else the first of the most urgent class. */
-  #next(waiting: Waiting, line: Line | undefined, now: number): Next | undefined {
+  #due(waiting: Waiting, line: Line | undefined, now: number): Next | undefined {
     const due = waiting.firstDue(this.#state.bounds.dueAfterMs);
-    if (due !== undefined && due.dueAt <= now) return { ...due, waiting, line };
-    const kind = waiting.class;
-    const ticket = kind === undefined ? undefined : waiting.first(kind);
-    return ticket === undefined ? undefined : { ticket, waiting, line, dueAt: Number.POSITIVE_INFINITY };
-  }
-
-  /** Who is due first; then by class; among those the tenant that was served longest ago; then by age. */
-  #compare(backend: BackendState, a: Next, b: Next): number {
-    const [isDue, isOtherDue] = [Number.isFinite(a.dueAt), Number.isFinite(b.dueAt)];
-    if (isDue !== isOtherDue) return isDue ? -1 : 1;
-    const turnOf = ({ ticket }: Next) => backend.turns.get(ticket.tenant) ?? 0;
-    return (
-      (isDue ? 0 : rank(a.ticket.class) - rank(b.ticket.class)) ||
-      turnOf(a) - turnOf(b) ||
-      (isDue ? a.dueAt - b.dueAt : a.ticket.since - b.ticket.since) ||
-      a.ticket.order - b.ticket.order
-    );
+    return due === undefined || due.dueAt > now ? undefined : { ...due, waiting, line };
   }
 
   #noteTurn(backend: BackendState, tenant: TenantId): void {
@@ -137,4 +122,21 @@ export class Room {
     this.#state.waiting--;
     this.#emit(this.#slots.lease(ticket, backend, why, now));
   }
+}
+
+function byClass(waiting: Waiting, line: Line | undefined): Next | undefined {
+  const kind = waiting.class;
+  const ticket = kind === undefined ? undefined : waiting.first(kind);
+  return ticket === undefined ? undefined : { ticket, waiting, line, dueAt: undefined };
+}
+
+/** By class, but among those who are due; then the tenant that was served longest ago; then by age. */
+function compare({ turns }: BackendState, a: Next, b: Next): number {
+  const turnOf = ({ ticket }: Next) => turns.get(ticket.tenant) ?? 0;
+  return (
+    (a.dueAt === undefined ? rank(a.ticket.class) - rank(b.ticket.class) : 0) ||
+    turnOf(a) - turnOf(b) ||
+    (a.dueAt ?? a.ticket.since) - (b.dueAt ?? b.ticket.since) ||
+    a.ticket.order - b.ticket.order
+  );
 }

@@ -1,6 +1,6 @@
 // The one owner of the router's state: an event in, effects out, deterministic. It never awaits, logs, measures or asks the time.
 // What happens to slots is in slots.ts, who waits is in lines.ts, which backend is preferred is in policy.ts.
-import type { AdapterId, BackendName, RequestClass, SweepId, TicketId } from '../domain.ts';
+import type { AdapterId, BackendName, SweepId, TicketId } from '../domain.ts';
 import { assertNever } from '../domain.ts';
 import type { Expected } from './announced.ts';
 import type { Effect } from './effects.ts';
@@ -8,6 +8,7 @@ import type { RouterEvent, Target } from './events.ts';
 import { Keeper } from './keeper.ts';
 import { Lines } from './lines.ts';
 import { nearest } from './near.ts';
+import type { RouterOptions } from './options.ts';
 import { earlier } from './order.ts';
 import type { Policy } from './policy.ts';
 import { leastLoaded } from './policy.ts';
@@ -18,27 +19,7 @@ import { Slots } from './slots.ts';
 import type { BackendState, RouterState, Ticket } from './state.ts';
 import { emptyState, failureOf, holdersOf, isReady, serves } from './state.ts';
 
-export interface RouterOptions {
-  /** A request of this class that waited this long gets a slot drained for it; those to whom it happens soonest come first; ms. */
-  readonly drainAfterMs: Readonly<Record<RequestClass, number>>;
-  /** An adapter serves for so many times what its load took before it is drained for another. */
-  readonly quantumLoads: number;
-  /** A request for an adapter that is nowhere waits for company: `batchLoads` times what a load takes, shared by all who wait for it; at most
-   *  `batchMsMax`, ms, and no less than the bound of its class. */
-  readonly batchLoads: number;
-  readonly batchMsMax: number;
-  /** No request waits longer than this, ms. */
-  readonly waitMsMax: number;
-  /** Waiting requests, over all adapters and bases. */
-  readonly queueMax: number;
-  /** How long a load that an adapter spoilt is not tried again, ms; a tenth of it when the backend was at fault. */
-  readonly failureMemoryMs: number;
-  /** An adapter is loaded on one more backend when the least busy that holds it runs this many requests more than that one. */
-  readonly replicateAbove: number;
-  /** `latest` moves at most so long after the first backend is warm with the newest checkpoint, ms. */
-  readonly latestWithinMs: number;
-  readonly policy?: Policy;
-}
+export type { RouterOptions } from './options.ts';
 
 type Event<T extends RouterEvent['type']> = Extract<RouterEvent, { type: T }>;
 
@@ -79,9 +60,9 @@ export class Router {
     this.state.wanted = undefined;
     this.#apply(event, now);
     this.#settle(now);
-    if (this.state.waiting > 0 || this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now));
-    if (this.state.publications.size > 0) this.#wake(this.#publications.nextDeadline());
-    if (this.state.reservations.size > 0 && this.state.failures.size > 0) this.#wake(this.#keeper.retryAt(now));
+    if (this.state.waiting > 0 || this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now), now);
+    if (this.state.publications.size > 0) this.#wake(this.#publications.nextDeadline(), now);
+    if (this.state.reservations.size > 0 && this.state.failures.size > 0) this.#wake(this.#keeper.retryAt(now), now);
     return this.#effects;
   }
 
@@ -101,7 +82,8 @@ export class Router {
       }
       for (const backend of roomy) {
         roomy.delete(backend);
-        this.#lines.fill(backend, now);
+        const crowded = this.#lines.fill(backend, now);
+        if (crowded !== undefined) this.#replicas.follow(crowded.target, crowded.class, now);
       }
       this.#publications.follow(now);
       if (!this.state.stirred) continue;
@@ -151,8 +133,10 @@ export class Router {
         return this.#publications.published(event, now);
       case 'retired':
         this.state.retired.add(event.adapter);
-        this.#lines.unpublish(event.adapter);
+        this.#lines.unpublish(event.adapter, now);
+        this.#publications.follow(now);
         this.#keeper.retired(event.adapter);
+        this.state.announced.forget(event.adapter);
         return this.#slots.dismissRetired(event.adapter, now);
       case 'announced':
         return this.#announced(event.sweep, event.expected);
@@ -293,7 +277,8 @@ export class Router {
     this.#lines.refusals.stranded(now);
   }
 
-  #wake(at: number | undefined): void {
+  #wake(due: number | undefined, now: number): void {
+    const at = due === undefined ? undefined : Math.max(due, now + 1);
     if (at === undefined || at >= (this.#wakeAt ?? Number.POSITIVE_INFINITY)) return;
     this.#wakeAt = at;
     this.#effects.push({ type: 'wakeAt', at });

@@ -4,6 +4,7 @@ import type { AdapterId, BackendName, Why } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent } from './events.ts';
 import type { Claim } from './policy.ts';
+import { indexed } from './residency-index.ts';
 import type { BackendState, Failure, Held, Residency, RouterState, Ticket } from './state.ts';
 import { emptyBackend, isIdle, isReady, isUnloading } from './state.ts';
 
@@ -19,43 +20,16 @@ export class Slots {
   /** The one place where residency changes (undefined: absent): keeps the indices true, and notes what others may now do. */
   #become(backend: BackendState, held: Held, next: Residency | undefined, now: number): void {
     const isThere = backend.held.get(held.adapter) === held;
-    if (isThere) this.#index(backend, held, -1);
+    if (isThere) indexed(this.#state, { backend, held }, -1);
     if (next === undefined) backend.held.delete(held.adapter);
     else {
       held.residency = next;
       backend.held.set(held.adapter, held);
-      this.#index(backend, held, 1);
+      indexed(this.#state, { backend, held }, 1);
     }
     backend.changedAt = now;
     this.#state.isPlanStale = true;
     if (next === undefined || next.state === 'ready') this.#state.stirred = true;
-  }
-
-  #index(backend: BackendState, held: Held, by: 1 | -1): void {
-    const { loading, drains } = this.#state;
-    const { adapter, residency } = held;
-    if (residency.state === 'loading') tally(loading, adapter, by);
-    if (residency.state === 'ready') this.#indexHolder(backend, adapter, by);
-    if (residency.state !== 'draining' || residency.heir === undefined) return;
-    const promised = drains.get(residency.heir) ?? new Set();
-    if (by === 1) promised.add({ backend, held });
-    else for (const drain of promised) if (drain.held === held) promised.delete(drain);
-    if (promised.size > 0) drains.set(residency.heir, promised);
-    else drains.delete(residency.heir);
-  }
-
-  #indexHolder(backend: BackendState, adapter: AdapterId, by: 1 | -1): void {
-    const { holders, readied, unreadied } = this.#state;
-    const known = holders.get(adapter) ?? new Set();
-    if (by === 1) {
-      holders.set(adapter, known.add(backend));
-      readied.add(adapter);
-      unreadied.delete(adapter);
-    } else if (known.delete(backend) && known.size === 0) {
-      holders.delete(adapter);
-      readied.delete(adapter);
-      unreadied.add(adapter);
-    }
   }
 
   /** Opens a lease: the ticket runs there from now on. */
@@ -99,6 +73,7 @@ export class Slots {
     this.#state.stirred = true;
     if (held.residency.state === 'draining') this.#unload(backend, held, now);
     else this.dismissRetired(held.adapter, now);
+    if (backend.held.size > backend.slots) this.trim(backend, now);
   }
 
   /** Takes a free slot. */
@@ -129,6 +104,7 @@ export class Slots {
     backend.loadMs += (backend.loadMs === 0 ? 1 : LOAD_WEIGHT) * (tookMs - backend.loadMs);
     this.#state.loadMs += (this.#state.loadMs === 0 ? 1 : FLEET_LOAD_WEIGHT) * (tookMs - this.#state.loadMs);
     this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
+    if (backend.held.size > backend.slots) this.trim(backend, now);
   }
 
   /** No new requests on it; unloaded at once when nobody runs on it, else with its last lease. */
@@ -145,6 +121,7 @@ export class Slots {
   undrain(backend: BackendState, held: Held, now: number): void {
     if (held.residency.state !== 'draining' || isUnloading(held)) return;
     this.#become(backend, held, { state: 'ready', since: now, why: 'resident' }, now);
+    if (backend.held.size > backend.slots) this.trim(backend, now);
   }
 
   #unload(backend: BackendState, held: Held, now: number): void {
@@ -167,6 +144,7 @@ export class Slots {
     if (backend === undefined || held?.residency.state !== 'draining' || !held.residency.unloading) return;
     held.lastUsedAt = now;
     this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
+    if (backend.held.size > backend.slots) this.trim(backend, now);
   }
 
   /** The slot is free. */
@@ -177,6 +155,7 @@ export class Slots {
     this.#become(backend, held, undefined, now);
     if (
       this.#state.retired.has(adapter) &&
+      !this.#state.lines.has(adapter) &&
       ![...this.#state.backends.values()].some((other) => other.held.has(adapter))
     ) {
       this.#state.retired.delete(adapter);
@@ -277,7 +256,9 @@ export class Slots {
 
   /** More adapters than slots (found so, or fewer slots than thought): the idle ones go, least recently used first. */
   trim(backend: BackendState, now: number): void {
-    const idle = [...backend.held.values()].filter(isIdle).sort((a, b) => a.lastUsedAt - b.lastUsedAt);
+    const idle = [...backend.held.values()]
+      .filter(isIdle)
+      .sort((a, b) => a.lastUsedAt - b.lastUsedAt || (a.adapter < b.adapter ? -1 : 1));
     const leaving = [...backend.held.values()].filter((held) => held.residency.state === 'draining').length;
     for (const held of idle.slice(0, Math.max(0, backend.held.size - leaving - backend.slots))) {
       this.drain(backend, held, { why: 'surplus', heir: undefined, now });
@@ -290,12 +271,6 @@ export class Slots {
     this.#state.isPlanStale = true;
     this.#state.failures.set(name, failures);
   }
-}
-
-function tally(counts: Map<AdapterId, number>, adapter: AdapterId, by: 1 | -1): void {
-  const count = (counts.get(adapter) ?? 0) + by;
-  if (count > 0) counts.set(adapter, count);
-  else counts.delete(adapter);
 }
 
 /** Of the last load in a backend's average, and in the fleet's. */

@@ -60,6 +60,8 @@ export interface BackendState {
   readonly limit: RunningLimit;
   /** Tenants whose requests had waited for room here -> their last turn; the one served longest ago first. */
   readonly turns: Map<TenantId, number>;
+  /** The last room went to somebody more urgent than one who is due. */
+  owesDue: boolean;
   /** Why each slot that is free now was emptied, last one last: the load that takes it tells its callers. */
   readonly vacated: Why[];
   /** When residency last changed by our doing: an observation asked for earlier is stale. */
@@ -228,6 +230,7 @@ export const emptyBackend = (name: BackendName): BackendState => ({
   inFlight: 0,
   limit: new RunningLimit(),
   turns: new Map(),
+  owesDue: false,
   vacated: [],
   changedAt: 0,
 });
@@ -260,7 +263,7 @@ export const holdersOf = (state: RouterState, adapter: AdapterId): ReadonlySet<B
 export const quantumMs = ({ bounds }: RouterState, { loadMs }: BackendState): number => bounds.quantumLoads * loadMs;
 
 /** Its requests may be the last on their slot, for one that is due at `dueAt`, ms (undefined: for anybody): it has served its quantum, and nobody
- *  who waits for it was due earlier. */
+ *  who waits for it was due as early. */
 export function mayDrain(
   state: RouterState,
   { backend, held }: Drain,
@@ -269,7 +272,7 @@ export function mayDrain(
   if (!isReady(held) || now - held.readyAt < quantumMs(state, backend)) return false;
   const own =
     state.lines.get(held.adapter)?.tickets.firstDue(state.bounds.dueAfterMs)?.dueAt ?? Number.POSITIVE_INFINITY;
-  return own >= dueAt || own > now;
+  return own > dueAt || own > now;
 }
 
 const NO_DRAINS: ReadonlySet<Drain> = new Set();

@@ -253,16 +253,23 @@ describe('room on an engine', () => {
   );
 
   promise(
-    'an evaluation that has waited its bound passes them all',
+    'an evaluation that has waited its bound gets every second room: neither starves the other',
     `>> up gpu-0 holds=m@1 runningMax=1
      >> arrived 1 m@1
      << dispatch 1 gpu-0 resident
      >> arrived 2 m@1 class=eval
-     @ 5999
-     >> arrived 3 m@1
+     >> arrived 3 m@1 class=eval
      @ 6000
+     >> arrived 4 m@1
+     >> arrived 5 m@1
      >> ended 1
-     << dispatch 2 gpu-0 resident`,
+     << dispatch 4 gpu-0 resident
+     >> ended 4
+     << dispatch 2 gpu-0 resident
+     >> ended 2
+     << dispatch 5 gpu-0 resident
+     >> ended 5
+     << dispatch 3 gpu-0 resident`,
   );
 
   promise(

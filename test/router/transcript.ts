@@ -52,7 +52,7 @@ export const trim = (text: string): string =>
     .join('\n');
 
 /** `arrived 1 m@5`, `arrived 2 base`, `up gpu-0 slots=2 holds=m@5,m@6`, `announced s m@5:10,m@6:10`, `ended 1 missing`, `loadFailed gpu-0 m@5 adapter rank too big`, ... */
-function parse(text: string): RouterEvent {
+export function parse(text: string): RouterEvent {
   const [type = '', first = '', second = '', third = '', ...rest] = text.split(' ');
   const options = new Map(
     text.split(' ').flatMap((word) => (word.includes('=') ? [word.split('=') as [string, string]] : [])),
@@ -72,9 +72,7 @@ function parse(text: string): RouterEvent {
           class: options.get('class') ?? 'interactive',
           tenant: options.get('tenant') ?? '',
           affinity: options.has('affinity') ? Number(options.get('affinity')) : undefined,
-          target: second.includes('@')
-            ? adapterTarget(second, Number(options.get('rank') ?? 8))
-            : { kind: 'base', base: second },
+          target: second.includes('@') ? adapterTarget(second, options) : { kind: 'base', base: second },
         };
       case 'cancelled':
         return { type, ticket: Number(first) };
@@ -97,14 +95,18 @@ function parse(text: string): RouterEvent {
           type,
           model: first.split('@')[0],
           checkpoint: `id-${first}`,
-          target: adapterTarget(first, 8),
+          target: adapterTarget(first, options),
         };
       case 'retired':
         return { type, adapter: first };
       case 'reserved':
         return {
           type,
-          reservation: { id: first, for: reservedFor(second, third), slots: Number(options.get('slots') ?? 1) },
+          reservation: {
+            id: first,
+            for: reservedFor(second, third, options),
+            slots: Number(options.get('slots') ?? 1),
+          },
         };
       case 'released':
         return { type, reservation: first };
@@ -122,26 +124,26 @@ function parse(text: string): RouterEvent {
 /** `m@5:10`: ten requests for m@5. */
 const expectation = (text: string) => {
   const [adapter = '', requests] = text.split(':');
-  return { target: adapterTarget(adapter, 8), requests: Number(requests) };
+  return { target: adapterTarget(adapter), requests: Number(requests) };
 };
 
-const adapterTarget = (adapter: string, rank: number) => ({
+const adapterTarget = (adapter: string, options: ReadonlyMap<string, string> = new Map()) => ({
   kind: 'adapter',
   adapter,
   model: adapter.split('@')[0],
-  base: 'base',
-  rank,
+  base: options.get('base') ?? 'base',
+  rank: Number(options.get('rank') ?? 8),
 });
 
 /** `adapter m@5`, `model m`, `latest m@5` (where it leads now) or `latest m`, `class eval`. */
-function reservedFor(kind: string, what: string): unknown {
-  if (kind === 'adapter') return { kind, target: adapterTarget(what, 8) };
+function reservedFor(kind: string, what: string, options: ReadonlyMap<string, string>): unknown {
+  if (kind === 'adapter') return { kind, target: adapterTarget(what, options) };
   if (kind === 'class') return { kind, class: what };
-  const newest = what.includes('@') ? adapterTarget(what, 8) : undefined;
-  return { kind, model: what.split('@')[0], base: 'base', ...(newest && { newest }) };
+  const newest = what.includes('@') ? adapterTarget(what, options) : undefined;
+  return { kind, model: what.split('@')[0], base: options.get('base') ?? 'base', ...(newest && { newest }) };
 }
 
-function show(effect: Exclude<Effect, { type: 'wakeAt' }>): string {
+export function show(effect: Exclude<Effect, { type: 'wakeAt' }>): string {
   switch (effect.type) {
     case 'dispatch':
       return `<< dispatch ${effect.ticket} ${effect.backend} ${effect.why}`;

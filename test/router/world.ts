@@ -1,6 +1,7 @@
-// A world for the router: engines that load, forget, fail and restart, and callers that come and go, in virtual time from a seed.
-// After each event the laws are checked; `run` throws with the seed and the last lines of the transcript when one is broken.
-
+// A world for the router: engines that load, forget, fail, restart and lie, and callers that come and go, in virtual time from a seed.
+// What happens by chance depends on the seed and on who it happens to, never on what happened to others before, so that two worlds of one
+// seed differ only where their routers did. It judges nothing: laws.ts does, after each event.
+import { Heap } from '../../bench/scheduling/heap.ts';
 import {
   type AdapterId,
   as,
@@ -9,335 +10,274 @@ import {
   type CheckpointId,
   CLASSES,
   type ModelName,
-  type ReservationId,
   type TenantId,
   type TicketId,
 } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
-import type { RouterEvent } from '../../src/router/events.ts';
-import { Router, type RouterOptions } from '../../src/router/router.ts';
+import type { AdapterTarget, RouterEvent } from '../../src/router/events.ts';
 import { type Random, seeded } from '../random.ts';
-
-export interface WorldOptions extends RouterOptions {
-  readonly backends: number;
-  readonly slots: number;
-  readonly adapters: number;
-  readonly events: number;
-  /** Probability that a fault happens in the place of an arrival. */
-  readonly faults: number;
-  readonly arrivalEveryMs: number;
-  readonly serviceMs: number;
-  readonly loadMs: number;
-}
+import { Run, report } from './run.ts';
+import { FATE, fate, type Outcome, type Variation, type WorldOptions } from './world-options.ts';
 
 interface Engine {
+  readonly index: number;
+  readonly name: BackendName;
   up: boolean;
+  slots: number;
   readonly registered: Set<AdapterId>;
   /** Counts restarts: what was under way before one is lost. */
   life: number;
 }
 
-interface Running {
-  readonly backend: BackendName;
-  readonly adapter: AdapterId | undefined;
-}
+const BASE = as<BaseName>('base');
+const OTHER = as<BaseName>('other');
 
-export interface Outcome {
-  readonly transcript: readonly string[];
-  readonly loads: number;
-  readonly rejected: ReadonlyMap<string, number>;
-  readonly waitMsMax: number;
-}
+const basesOf = ({ index }: Engine): readonly BaseName[] => (index % 3 === 0 ? [BASE, OTHER] : [BASE]);
 
-const base = as<BaseName>('base');
-const model = as<ModelName>('m');
+const rankMaxOf = ({ index }: Engine): number | undefined => (index % 3 === 2 ? 16 : undefined);
+
+/** Even a lie, or what somebody else loaded, is an adapter that the engine could hold. */
+const couldHold = (engine: Engine, { base, rank }: AdapterTarget): boolean =>
+  basesOf(engine).includes(base) && rank <= (rankMaxOf(engine) ?? rank);
 
 export class World {
   readonly #seed: number;
   readonly #options: WorldOptions;
+  readonly #variation: Variation;
+  /** For what comes from outside: arrivals and misfortunes. */
   readonly #random: Random;
-  readonly #router: Router;
+  readonly #run: Run;
   readonly #engines = new Map<BackendName, Engine>();
-  readonly #agenda: { at: number; order: number; act: () => void }[] = [];
-  readonly #transcript: string[] = [];
-  readonly #waiting = new Map<TicketId, number>();
-  readonly #running = new Map<TicketId, Running>();
-  readonly #over = new Set<TicketId>();
+  readonly #adapters: readonly AdapterTarget[];
+  readonly #indexOf = new Map<AdapterId, number>();
+  readonly #agenda = new Heap<() => void>();
   readonly #rejected = new Map<string, number>();
-  readonly #reserved = new Set<ReservationId>();
-  #now = 0;
-  #order = 0;
+  readonly #recent: (RouterEvent | undefined)[] = Array.from({ length: 50 }, () => undefined);
+  #fed = 0;
   #tickets = 0;
   #loads = 0;
-  #waitMsMax = 0;
-  #wakeAt = Number.POSITIVE_INFINITY;
 
-  constructor(seed: number, options: WorldOptions) {
+  constructor(seed: number, options: WorldOptions, variation: Variation = {}) {
     this.#seed = seed;
     this.#options = options;
+    this.#variation = variation;
     this.#random = seeded(seed);
-    this.#router = new Router(options);
+    this.#run = new Run(options.router, { auditEvery: 16 });
     for (let index = 0; index < options.backends; index++) {
-      this.#engines.set(as<BackendName>(`gpu-${index}`), { up: false, registered: new Set(), life: 0 });
+      const name = as<BackendName>(variation.backend?.(index) ?? `gpu-${index}`);
+      this.#engines.set(name, { index, name, up: false, slots: options.slots, registered: new Set(), life: 0 });
     }
+    this.#adapters = Array.from({ length: options.adapters }, (_, index) => this.#target(index));
+    for (const [index, { adapter }] of this.#adapters.entries()) this.#indexOf.set(adapter, index);
+  }
+
+  /** Every sixth is for the other base, which every third engine serves; every seventh is of a rank that every third does not take. */
+  #target(index: number): AdapterTarget {
+    const name = this.#variation.adapter?.(index) ?? `m${index % 3}@${index}`;
+    const [model = ''] = name.split('@');
+    return {
+      kind: 'adapter',
+      adapter: as<AdapterId>(name),
+      model: as<ModelName>(model),
+      base: index % 6 === 5 ? OTHER : BASE,
+      rank: index % 7 === 6 ? 64 : 8,
+    };
   }
 
   run(): Outcome {
-    for (const name of this.#engines.keys()) this.#start(name);
-    for (let count = 0; count < this.#options.events; count++) {
-      this.#passTime(this.#now + this.#random.next() * 2 * this.#options.arrivalEveryMs);
+    try {
+      return this.#live();
+    } catch (error) {
+      throw report(error, this.#run, { options: this.#options.router, seed: `seed ${this.#seed}` });
+    }
+  }
+
+  #live(): Outcome {
+    const run = this.#run;
+    this.#variation.prelude?.(run);
+    for (const engine of this.#ordered([...this.#engines.values()])) this.#start(engine);
+    while (this.#fed < this.#options.events) {
+      this.#passTime(run.now + this.#random.below(2 * this.#options.arrivalEveryMs + 1));
       if (this.#random.chance(this.#options.faults)) this.#misfortune();
       else this.#arrive();
     }
-    for (const [name, engine] of this.#engines) if (!engine.up) this.#start(name);
-    this.#releaseAll();
-    this.#passTime(this.#now + 10 * this.#options.waitMsMax);
-    this.#law('every ticket ends', this.#waiting.size === 0 && this.#running.size === 0);
-    this.#law('nothing is left behind', this.#router.state.tickets.size === 0 && this.#router.state.waiting === 0);
-    return { transcript: this.#transcript, loads: this.#loads, rejected: this.#rejected, waitMsMax: this.#waitMsMax };
+    for (const engine of this.#engines.values()) this.#start(engine);
+    this.#passTime(run.now + 3 * this.#options.router.waitMsMax);
+    run.over();
+    return { run, loads: this.#loads, rejected: this.#rejected };
   }
 
-  #law(name: string, held: boolean): void {
-    if (held) return;
-    throw new Error(`seed ${this.#seed}: broken law: ${name}\n${this.#transcript.slice(-40).join('\n')}`);
+  #ordered<T>(items: readonly T[]): readonly T[] {
+    return this.#variation.order?.(items) ?? items;
   }
 
   #later(ms: number, act: () => void): void {
-    this.#agenda.push({ at: this.#now + ms, order: this.#order++, act });
+    this.#agenda.push(this.#run.now + 1 + Math.floor(ms), act);
   }
 
   #passTime(until: number): void {
+    const run = this.#run;
     for (;;) {
-      this.#agenda.sort((a, b) => a.at - b.at || a.order - b.order);
-      const next = this.#agenda[0];
-      if (this.#wakeAt <= until && this.#wakeAt <= (next?.at ?? Number.POSITIVE_INFINITY)) {
-        this.#now = Math.max(this.#now, this.#wakeAt);
-        this.#wakeAt = Number.POSITIVE_INFINITY;
-        this.#feed({ type: 'tick' });
-      } else if (next !== undefined && next.at <= until) {
-        this.#agenda.shift();
-        this.#now = next.at;
-        next.act();
+      if (run.wakeAt <= Math.min(until, this.#agenda.key)) this.#carryOut({ type: 'tick' }, run.tick());
+      else if (this.#agenda.key <= until) {
+        run.now = this.#agenda.key;
+        this.#agenda.pop()?.();
       } else break;
     }
-    this.#now = until;
+    run.now = until;
   }
 
-  #adapter(): AdapterId {
-    return as<AdapterId>(`m@${Math.floor(this.#options.adapters * this.#random.next() ** 2)}`);
+  #feed(event: RouterEvent): void {
+    this.#recent[this.#fed++ % this.#recent.length] = event;
+    this.#carryOut(event, this.#run.feed(event));
+  }
+
+  /** A few are asked for often, most seldom. */
+  #anyTarget(): AdapterTarget {
+    return this.#adapters[Math.floor(this.#options.adapters * this.#random.next() ** 2)] as AdapterTarget;
   }
 
   #arrive(): void {
     const ticket = as<TicketId>(++this.#tickets);
-    this.#waiting.set(ticket, this.#now);
-    const target = this.#random.chance(0.1)
-      ? ({ kind: 'base', base } as const)
-      : ({ kind: 'adapter', adapter: this.#adapter(), model, base, rank: 8 } as const);
-    if (this.#options.faults > 0 && this.#random.chance(0.1)) {
-      this.#later(this.#random.next() * this.#options.serviceMs, () => this.#cancel(ticket));
-    }
+    const adapter = this.#anyTarget();
+    const target = this.#random.chance(0.1) ? ({ kind: 'base', base: adapter.base } as const) : adapter;
+    const kind = this.#random.pick(CLASSES);
     const tenant = as<TenantId>(`t${this.#random.below(3)}`);
-    const affinity = this.#random.chance(0.5) ? undefined : this.#random.below(100);
-    this.#feed({ type: 'arrived', ticket, target, class: this.#random.pick(CLASSES), tenant, affinity });
-  }
-
-  #cancel(ticket: TicketId): void {
-    if (this.#over.has(ticket)) return;
-    this.#end(ticket);
-    this.#feed({ type: 'cancelled', ticket });
-  }
-
-  #end(ticket: TicketId): void {
-    this.#law(`ticket ${ticket} ends once`, !this.#over.has(ticket));
-    this.#over.add(ticket);
-    this.#waiting.delete(ticket);
-    this.#running.delete(ticket);
+    const affinity = this.#random.chance(this.#options.sessions) ? this.#random.below(100) : undefined;
+    if (this.#random.chance(0.05)) {
+      const leavesAfterMs = this.#random.next() * 2 * this.#options.serviceMs;
+      this.#later(leavesAfterMs, () => this.#feed({ type: 'cancelled', ticket }));
+    }
+    this.#feed({ type: 'arrived', ticket, target, class: kind, tenant, affinity });
   }
 
   #misfortune(): void {
-    const { name, engine } = this.#anyEngine();
-    const adapter = this.#adapter();
-    switch (this.#random.below(7)) {
+    const engine = this.#random.pick([...this.#engines.values()]);
+    const target = this.#anyTarget();
+    const { adapter } = target;
+    const chance = this.#random.next();
+    switch (this.#random.below(9)) {
       case 0:
-        if (engine.up) this.#stop(name, engine);
-        return;
+        return this.#stop(engine);
       case 1:
         return void engine.registered.delete(adapter);
       case 2:
-        return this.#observe(name, engine);
-      case 3:
-        return this.#feed({
-          type: 'published',
-          model,
-          checkpoint: as<CheckpointId>(`id-${adapter}`),
-          target: { kind: 'adapter', adapter, model, base, rank: 8 },
-        });
+        return this.#observe(engine, [...engine.registered]);
+      case 3: // a lie, or an adapter that somebody else loaded
+        return this.#observe(engine, [...engine.registered].slice(1).concat(couldHold(engine, target) ? adapter : []));
       case 4:
+        engine.slots = 1 + Math.floor(chance * (this.#options.slots + 1));
+        return this.#observe(engine, [...engine.registered]);
+      case 5: {
+        const checkpoint = as<CheckpointId>(`id-${adapter}`);
+        return this.#feed({ type: 'published', model: target.model, checkpoint, target });
+      }
+      case 6:
         return this.#feed({ type: 'retired', adapter });
-      case 5:
-        return this.#reserve(adapter);
       default:
-        return this.#releaseAll();
+        return this.#again(chance);
     }
   }
 
-  #reserve(adapter: AdapterId): void {
-    const id = as<ReservationId>(`for ${adapter}`);
-    this.#reserved.add(id);
-    const target = { kind: 'adapter', adapter, model, base, rank: 8 } as const;
-    this.#feed({ type: 'reserved', reservation: { id, for: { kind: 'adapter', target }, slots: 1 } });
+  /** Something recent is told once more. */
+  #again(chance: number): void {
+    const event = this.#recent[Math.floor(chance * this.#recent.length)];
+    const isOnce = event === undefined || event.type === 'arrived' || event.type === 'backendUp';
+    if (!isOnce) this.#feed(event);
   }
 
-  #releaseAll(): void {
-    for (const reservation of this.#reserved) this.#feed({ type: 'released', reservation });
-    this.#reserved.clear();
-  }
-
-  #anyEngine(): { name: BackendName; engine: Engine } {
-    const [name, engine] = this.#random.pick([...this.#engines]);
-    return { name, engine };
-  }
-
-  #start(name: BackendName): void {
-    const engine = this.#engines.get(name);
-    if (engine === undefined || engine.up) return;
+  #start(engine: Engine): void {
+    if (engine.up) return;
     engine.up = true;
     this.#feed({
       type: 'backendUp',
-      backend: name,
-      bases: [base],
-      slots: this.#options.slots,
-      rankMax: undefined,
-      adapters: [...engine.registered],
+      backend: engine.name,
+      bases: this.#ordered(basesOf(engine)),
+      slots: engine.slots,
+      rankMax: rankMaxOf(engine),
+      adapters: this.#ordered([...engine.registered]),
     });
   }
 
-  #stop(name: BackendName, engine: Engine): void {
+  /** It comes back soon, perhaps holding what somebody else gave it. */
+  #stop(engine: Engine): void {
+    if (!engine.up) return;
+    const { name, index } = engine;
     engine.up = false;
     engine.life++;
     engine.registered.clear();
     this.#feed({ type: 'backendDown', backend: name });
-    for (const [ticket, running] of [...this.#running]) if (running.backend === name) this.#finish(ticket, 'refused');
-    this.#later(this.#random.next() * 1000, () => this.#start(name));
-  }
-
-  #observe(name: BackendName, engine: Engine): void {
-    const askedAt = this.#now;
-    const adapters = [...engine.registered];
-    this.#later(5, () =>
-      this.#feed({ type: 'observed', backend: name, askedAt, slots: this.#options.slots, adapters }),
-    );
-  }
-
-  #finish(ticket: TicketId, outcome: 'done' | 'missing' | 'refused'): void {
-    if (!this.#running.has(ticket)) return;
-    if (outcome === 'done') this.#end(ticket);
-    else {
-      this.#running.delete(ticket);
-      this.#waiting.set(ticket, this.#now);
+    for (const ticket of [...this.#run.judge.books.tickets.values()]) {
+      if (ticket.place?.engine.name === name) this.#finish(ticket.id, ticket.attempts, 'refused');
     }
-    this.#feed({ type: 'ended', ticket, outcome });
-  }
-
-  #feed(event: RouterEvent): void {
-    this.#transcript.push(`${this.#now.toFixed(1)} >> ${JSON.stringify(event)}`);
-    const effects = this.#router.step(event, this.#now);
-    for (const effect of effects) this.#transcript.push(`${this.#now.toFixed(1)} << ${JSON.stringify(effect)}`);
-    for (const effect of effects) this.#carryOut(effect);
-    this.#checkLaws();
-  }
-
-  #carryOut(effect: Effect): void {
-    switch (effect.type) {
-      case 'dispatch':
-        return this.#dispatched(effect.ticket, effect.backend);
-      case 'load':
-        return this.#load(effect.backend, effect.adapter);
-      case 'unload':
-        return this.#unload(effect.backend, effect.adapter);
-      case 'reject':
-        this.#rejected.set(effect.code, (this.#rejected.get(effect.code) ?? 0) + 1);
-        return this.#end(effect.ticket);
-      case 'wakeAt':
-        this.#law('a wake-up is in the future', effect.at > this.#now);
-        this.#wakeAt = effect.at;
-        return;
-      case 'promote':
-        return;
-    }
-  }
-
-  #dispatched(ticket: TicketId, backend: BackendName): void {
-    const since = this.#waiting.get(ticket);
-    this.#law(`ticket ${ticket} is dispatched while it waits`, since !== undefined);
-    this.#waitMsMax = Math.max(this.#waitMsMax, this.#now - (since ?? 0));
-    this.#waiting.delete(ticket);
-    const target = this.#router.state.tickets.get(ticket)?.target;
-    const adapter = target?.kind === 'adapter' ? target.adapter : undefined;
-    this.#running.set(ticket, { backend, adapter });
-    const engine = this.#engines.get(backend);
-    this.#law('a dispatch goes to an engine that is up', engine?.up === true);
-    const missing = adapter !== undefined && engine?.registered.has(adapter) !== true;
-    this.#later(missing ? 1 : this.#random.next() * 2 * this.#options.serviceMs, () =>
-      this.#finish(ticket, missing ? 'missing' : 'done'),
-    );
-  }
-
-  #load(backend: BackendName, adapter: AdapterId): void {
-    this.#loads++;
-    const engine = this.#engines.get(backend);
-    const life = engine?.life;
-    const fails = this.#random.chance(this.#options.faults / 4);
-    this.#later(this.#random.next() * 2 * this.#options.loadMs, () => {
-      if (engine === undefined || engine.life !== life) return;
-      if (!fails) engine.registered.add(adapter);
-      const fault = this.#random.chance(0.5) ? 'adapter' : 'backend';
-      this.#feed(
-        fails ? { type: 'loadFailed', backend, adapter, fault, message: 'no' } : { type: 'loaded', backend, adapter },
-      );
+    const downMs = fate(this.#seed, FATE.downMs, { who: index, which: engine.life }) * 1000;
+    this.#later(downMs, () => {
+      for (const target of this.#adapters.slice(0, Math.floor(downMs) % 4))
+        if (couldHold(engine, target)) engine.registered.add(target.adapter);
+      this.#start(engine);
     });
   }
 
-  #unload(backend: BackendName, adapter: AdapterId): void {
-    const inUse = [...this.#running.values()].some(
-      (running) => running.backend === backend && running.adapter === adapter,
-    );
-    this.#law(`${adapter} is not unloaded from ${backend} while a request runs on it`, !inUse);
-    const engine = this.#engines.get(backend);
-    const life = engine?.life;
-    const fails = this.#random.chance(this.#options.faults / 4);
-    this.#later(this.#random.next() * 10, () => {
-      if (engine === undefined || engine.life !== life) return;
-      if (!fails) engine.registered.delete(adapter);
-      this.#feed({ type: fails ? 'unloadFailed' : 'unloaded', backend, adapter });
-    });
+  #observe({ name, slots }: Engine, adapters: readonly AdapterId[]): void {
+    const askedAt = this.#run.now;
+    const listed = this.#ordered(adapters);
+    this.#later(5, () => this.#feed({ type: 'observed', backend: name, askedAt, slots, adapters: listed }));
   }
 
-  #checkLaws(): void {
-    const { state } = this.#router;
-    for (const backend of state.backends.values()) {
-      this.#law(`${backend.name} holds at most its slots`, backend.held.size <= backend.slots);
-      const running = [...this.#running.values()].filter((one) => one.backend === backend.name);
-      const distinct = new Set(running.flatMap(({ adapter }) => adapter ?? []));
-      this.#law(`${backend.name}: distinct adapters in flight within its slots`, distinct.size <= backend.slots);
-      this.#law(`${backend.name}: in flight is what runs there`, backend.inFlight === running.length);
-      if (!backend.up) continue;
-      for (const held of backend.held.values()) {
-        const leases = running.filter((one) => one.adapter === held.adapter).length;
-        this.#law(`${backend.name}: leases of ${held.adapter} are its requests in flight`, held.leases === leases);
+  #finish(id: TicketId, attempt: number, outcome: 'done' | 'missing' | 'refused'): void {
+    const ticket = this.#run.judge.books.tickets.get(id);
+    if (ticket?.place === undefined || ticket.attempts !== attempt) return;
+    this.#feed({ type: 'ended', ticket: id, outcome });
+  }
+
+  #carryOut(event: RouterEvent, effects: readonly Effect[]): void {
+    this.#variation.after?.(this.#run, { at: this.#run.now, event, effects });
+    for (const effect of effects) {
+      switch (effect.type) {
+        case 'dispatch':
+          this.#dispatched(effect.ticket, effect.backend);
+          break;
+        case 'load':
+          this.#loads++;
+          this.#asked(effect);
+          break;
+        case 'unload':
+          this.#asked(effect);
+          break;
+        case 'reject':
+          this.#rejected.set(effect.code, (this.#rejected.get(effect.code) ?? 0) + 1);
       }
     }
-    const lines = [...state.lines.values()];
-    this.#law(
-      'an empty line is closed',
-      lines.every((line) => line.tickets.length > 0 || line.publish !== undefined),
-    );
-    this.#law(
-      'the count of the waiting is right',
-      state.waiting === lines.reduce((sum, line) => sum + line.tickets.length, 0),
-    );
-    this.#law('who waits is in a line', state.waiting === this.#waiting.size);
-    for (const since of this.#waiting.values())
-      this.#law('no wait passes its bound', this.#now - since <= this.#options.waitMsMax + 1);
+  }
+
+  #dispatched(id: TicketId, backend: BackendName): void {
+    const ticket = this.#run.judge.books.tickets.get(id);
+    const engine = this.#engines.get(backend);
+    if (ticket === undefined || engine === undefined) return;
+    const { target, attempts } = ticket;
+    const isMissing = target.kind === 'adapter' && !engine.registered.has(target.adapter);
+    const serviceMs = fate(this.#seed, FATE.serviceMs, { who: id, which: attempts }) * 2 * this.#options.serviceMs;
+    this.#later(isMissing ? 1 : serviceMs, () => this.#finish(id, attempts, isMissing ? 'missing' : 'done'));
+  }
+
+  #asked({ type, backend, adapter }: Extract<Effect, { type: 'load' | 'unload' }>): void {
+    const engine = this.#engines.get(backend);
+    if (engine === undefined) return;
+    const { life } = engine;
+    const who = (this.#indexOf.get(adapter) ?? 0) * 64 + engine.index;
+    const { now } = this.#run;
+    const isLoad = type === 'load';
+    const fails =
+      fate(this.#seed, isLoad ? FATE.loadFails : FATE.unloadFails, { who, which: now }) < this.#options.faults / 4;
+    const longestMs = isLoad ? 2 * this.#options.loadMs : 10;
+    this.#later(fate(this.#seed, isLoad ? FATE.loadMs : FATE.unloadMs, { who, which: now }) * longestMs, () => {
+      if (engine.life !== life) return;
+      const told = { backend, adapter };
+      if (!isLoad && !fails) engine.registered.delete(adapter);
+      if (!isLoad) return this.#feed({ type: fails ? 'unloadFailed' : 'unloaded', ...told });
+      if (!fails) engine.registered.add(adapter);
+      const fault = fate(this.#seed, FATE.fault, { who, which: now }) < 0.5 ? 'adapter' : 'backend';
+      this.#feed(fails ? { type: 'loadFailed', ...told, fault, message: 'no' } : { type: 'loaded', ...told });
+    });
   }
 }
