@@ -3,9 +3,11 @@
 import { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { addAliases } from './admin/aliases.ts';
+import { addAudit, auditActions } from './admin/audit.ts';
 import { addBackends } from './admin/backends.ts';
 import { addCheckpoints } from './admin/checkpoints.ts';
 import { addEvents } from './admin/events.ts';
+import { addKeys } from './admin/keys.ts';
 import { addModels } from './admin/models.ts';
 import { addPins } from './admin/pins.ts';
 import { addReservations } from './admin/reservations.ts';
@@ -15,6 +17,12 @@ import { addErrors, type Env } from './web.ts';
 
 export function createAdmin(gateway: Gateway, log: Logger): Hono<Env> {
   const admin = new Hono<Env>();
+  // Before every route, and for every path: there is nothing here for who is no admin.
+  admin.use('*', (c, next) => {
+    c.set('caller', gateway.access.check(c.env.incoming.headers, 'admin'));
+    return next();
+  });
+  auditActions(admin, gateway, log);
   addBackends(admin, gateway);
   addEvents(admin, gateway);
   addModels(admin, gateway);
@@ -23,6 +31,8 @@ export function createAdmin(gateway: Gateway, log: Logger): Hono<Env> {
   addReservations(admin, gateway);
   addSweeps(admin, gateway);
   addCheckpoints(admin, gateway);
+  addKeys(admin, gateway);
+  addAudit(admin, gateway);
   addErrors(admin, log);
   return admin;
 }

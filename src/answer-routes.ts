@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context, Hono } from 'hono';
+import { checkName } from './access/models.ts';
 import { forward } from './backends/forward.ts';
 import type { ForwardEnd } from './backends/forwarding.ts';
 import { requestHeaders } from './backends/headers.ts';
@@ -42,6 +43,7 @@ function pass(c: Context<Env>, gateway: Gateway, label: string): Response {
   const requestId = requestIdOf(incoming);
   const id = c.req.param('id') ?? '';
   const { from, to, backend } = keptBy(gateway, id);
+  checkName(c.get('caller'), gateway.registry.catalog, to);
   const { firstTokenMs, betweenChunksMs, wholeMs } = gateway.config.deadlines;
   const isStream = c.req.query('stream') === 'true';
   forward(

@@ -1,13 +1,15 @@
 // The public surface: the routes of engines, the models, health and metrics. Reads a request, resolves its name, hands it to the gateway.
 
-import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
+import type { Caller } from './access/caller.ts';
+import { resolveFor } from './access/models.ts';
+import { checkNeeds } from './access/needs.ts';
 import { addAnswerRoutes, engineOf } from './answer-routes.ts';
-import { as, CLASSES, type TenantId } from './domain.ts';
+import { CLASSES } from './domain.ts';
 import { StepgateError } from './errors.ts';
 import type { Asked } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
@@ -44,6 +46,7 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
     });
     app.all(route.path, (c) => wrongMethod(c, 'POST'));
   }
+  checkNeeds(app, gateway.access, gateway.config.access.metrics === 'open' ? ['GET /metrics'] : []);
   addAnswerRoutes(app, gateway);
   addModelRoutes(app, gateway);
   addTrainerRoutes(app, gateway, log);
@@ -67,10 +70,12 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
   const arrivedAt = performance.now();
   const requestId = requestIdOf(incoming);
   try {
+    const caller = gateway.access.check(incoming.headers, 'use');
+    gateway.access.meter(caller, response);
     const asked = await readRequest(incoming, route, gateway.config.limits.bodyBytesMax);
     const { name, stream, background, previous, rest } = asked;
-    const said = classOf(incoming, stream);
-    const { engineName, ...target } = resolve(gateway, name);
+    const said = classOf(incoming, stream, caller);
+    const { engineName, ...target } = resolve(gateway, name, caller);
     gateway.submit({
       route,
       incoming,
@@ -79,7 +84,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       name: name ?? target.base,
       ...target,
       ...said,
-      tenant: tenantOf(incoming),
+      tenant: caller.tenant,
       stream,
       body: asked.named(engineName),
       prompt: asked.prompt && asked.body.subarray(asked.prompt.start, asked.prompt.end),
@@ -103,33 +108,38 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
  * A caller that says nothing of itself: whoever wants a stream is waiting for it. Only who says so is an evaluation, which may wait longest, or who is
  * part of a sweep (sweeps.ts).
  */
-function classOf({ headers }: IncomingMessage, stream: boolean): Pick<Asked, 'class' | 'classSaid' | 'sweep'> {
+function classOf(
+  { headers }: IncomingMessage,
+  stream: boolean,
+  caller: Caller,
+): Pick<Asked, 'class' | 'classSaid' | 'sweep'> {
   const said = headers['x-stepgate-class'];
   const named = headers['x-stepgate-sweep'];
   const sweep = typeof named === 'string' ? named : undefined;
   if (said === undefined) {
+    if (sweep !== undefined) return { class: 'eval', classSaid: true, sweep };
     const guess = stream ? 'interactive' : 'rollout';
-    return { class: sweep === undefined ? guess : 'eval', classSaid: sweep !== undefined, sweep };
+    return { class: caller.class ?? guess, classSaid: caller.class !== undefined, sweep };
   }
   const kind = CLASSES.find((known) => known === said);
-  if (kind !== undefined) return { class: kind, classSaid: true, sweep };
+  if (kind !== undefined) {
+    caller.checkClass(kind);
+    return { class: kind, classSaid: true, sweep };
+  }
   const message = `the header x-stepgate-class is "${said}"; it is one of ${CLASSES.join(', ')}`;
   throw new StepgateError('invalid_request', message, { param: 'x-stepgate-class' });
 }
 
-/** Whoever holds one key is one tenant. Nobody checks the key yet; its hash does not tell it. */
-const tenantOf = ({ headers: { authorization } }: IncomingMessage): TenantId =>
-  as<TenantId>(authorization === undefined ? '' : hash('sha1', authorization, 'base64url'));
-
 /** Resolves a name once, to the one base or checkpoint that will answer; no name means the base. */
-function resolve(gateway: Gateway, name: string | undefined) {
+function resolve(gateway: Gateway, name: string | undefined, caller: Caller) {
   const { catalog } = gateway.registry;
   if (name === undefined) {
     const [base] = catalog.bases;
     if (base === undefined) throw noEngineYet();
+    caller.checkTouch(base.name);
     return { base: base.name, checkpoint: undefined, engineName: base.name };
   }
-  const resolution = catalog.resolve(name);
+  const resolution = resolveFor(caller, catalog, name);
   switch (resolution.kind) {
     case 'base':
       return { base: resolution.base.name, checkpoint: undefined, engineName: resolution.base.name };
@@ -157,5 +167,6 @@ const noEngineYet = () =>
 function ready(c: Context, gateway: Gateway): Response {
   const backends = [...gateway.fleet.members].map(([name, { state, about }]) => ({ name, state, about }));
   const isReady = !gateway.closing && backends.some(({ state }) => state === 'up');
-  return c.json({ ready: isReady, stopping: gateway.closing, backends }, isReady ? 200 : 503);
+  const told = gateway.access.knows((c as Context<Env>).env.incoming.headers) ? { backends } : {};
+  return c.json({ ready: isReady, stopping: gateway.closing, ...told }, isReady ? 200 : 503);
 }

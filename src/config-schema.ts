@@ -1,6 +1,8 @@
 // The zod schema of a config file: every key, its default, its bounds and its description, once.
 // The JSON schema and docs/config.md are made from it. How a refusal is worded for the reader is in config-problems.ts.
 import { z } from 'zod';
+import { access, engineCredentials, oneKeyAtMost, tls } from './config-access.ts';
+import { path, section } from './config-parts.ts';
 import type { LayoutName } from './domain.ts';
 import { checkModelName } from './registry/name.ts';
 
@@ -26,15 +28,6 @@ const dayMs = 86_400_000;
 const ms = (byDefault: number, about: string) => z.int().min(1).max(dayMs).default(byDefault).describe(about);
 const count = (byDefault: number, max: number, about: string) =>
   z.int().min(1).max(max).default(byDefault).describe(about);
-const section = <S extends z.ZodRawShape>(about: string, shape: S) => z.strictObject(shape).describe(about);
-
-const path = z
-  .string()
-  .min(1)
-  .refine(
-    (text) => !text.startsWith('~') && !text.includes('$'),
-    '~ and $VARIABLES are not expanded: write the whole path',
-  );
 
 /** A path on an engine's machine: nothing here could make a relative one absolute. */
 const enginePath = path.refine(
@@ -133,7 +126,8 @@ const backend = section('One engine server.', {
       "Where this engine sees the adapter store (the directory adapters under `data`), when it mounts it elsewhere. Left out: under the gateway's own path.",
     examples: ['/mnt/stepgate/adapters'],
   }),
-});
+  ...engineCredentials,
+}).refine(oneKeyAtMost, 'write keyFile or keyEnv, not both');
 
 const modelName = z.string().superRefine((name, context) => {
   const message = checkModelName(name);
@@ -197,9 +191,9 @@ export const configSchema = section('Configuration of stepgate.', {
     '127.0.0.1:8080',
     'Where clients connect (OpenAI API, /health, /ready, /metrics). ":8080" is every interface, 8080 this machine only.',
   ),
-  admin: address('127.0.0.1:8081', 'Where the admin API listens. Only a loopback address.').refine(
-    ({ host }) => isLoopback(host),
-    'the admin API has no keys, so it listens on this machine only: write for example "127.0.0.1:8081", and reach it from elsewhere by ssh -L',
+  admin: address(
+    '127.0.0.1:8081',
+    'Where the admin API listens. Another than a loopback address is refused until there is an admin key.',
   ),
   data: path
     .default('stepgate-data')
@@ -231,6 +225,8 @@ export const configSchema = section('Configuration of stepgate.', {
         examples: [100_000_000_000],
       }),
   }).prefault({}),
+  tls,
+  access,
   discovery: section('How watched directories are read.', {
     rescanMs: ms(
       5_000,

@@ -3,7 +3,7 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError, readYaml, type Shape } from './config-problems.ts';
-import { type Address, configSchema } from './config-schema.ts';
+import { type Address, configSchema, isLoopback } from './config-schema.ts';
 import {
   as,
   type BackendName,
@@ -32,6 +32,12 @@ export interface BackendConfig {
   readonly runningMax?: number | undefined;
   /** Absolute, on the engine's machine. Undefined: it sees the store under the gateway's own path. */
   readonly storePath?: string | undefined;
+  /** Absolute. What is in it is read by access/credentials.ts. */
+  readonly keyFile?: string | undefined;
+  /** The name of an environment variable. */
+  readonly keyEnv?: string | undefined;
+  /** Absolute. */
+  readonly caFile?: string | undefined;
 }
 
 export interface ModelConfig {
@@ -48,8 +54,14 @@ export interface ModelConfig {
 
 export interface Config {
   readonly listen: Address;
-  /** Always a loopback host. */
   readonly admin: Address;
+  /** Absolute paths. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly access: {
+    readonly metrics: 'key' | 'open';
+    readonly hosts: readonly string[];
+    readonly origins: readonly string[];
+  };
   /** Absolute. */
   readonly data: string;
   readonly backends: readonly BackendConfig[];
@@ -107,6 +119,10 @@ export function parseConfig(text: string, source: { file: string | undefined }):
   return freeze(result.data, source.file === undefined ? resolve('.') : dirname(resolve(source.file)));
 }
 
+/** Whether this listener speaks TLS. */
+export const hasTls = (config: Config, key: 'listen' | 'admin'): boolean =>
+  config.tls !== undefined && (key === 'listen' || !isLoopback(config.admin.host));
+
 export function defaultConfig(): Config {
   return parseConfig('', { file: undefined });
 }
@@ -129,12 +145,34 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
       }),
     ],
   );
-  const sections = ['listen', 'admin', 'store', 'discovery', 'limits', 'deadlines', 'scheduling', 'probe'] as const;
+  const { tls } = raw;
+  const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(directory, path));
+  const sections = [
+    'listen',
+    'admin',
+    'access',
+    'store',
+    'discovery',
+    'limits',
+    'deadlines',
+    'scheduling',
+    'probe',
+  ] as const;
   for (const name of sections) Object.freeze(raw[name]);
   return Object.freeze({
     ...raw,
     data: resolve(directory, raw.data),
-    backends: Object.freeze(raw.backends.map((row) => Object.freeze({ ...row, name: as<BackendName>(row.name) }))),
+    tls: tls && Object.freeze({ certFile: resolve(directory, tls.certFile), keyFile: resolve(directory, tls.keyFile) }),
+    backends: Object.freeze(
+      raw.backends.map((row) =>
+        Object.freeze({
+          ...row,
+          name: as<BackendName>(row.name),
+          ...(row.keyFile && { keyFile: whole(row.keyFile) }),
+          ...(row.caFile && { caFile: whole(row.caFile) }),
+        }),
+      ),
+    ),
     models: new Map(models),
     roots: Object.freeze(raw.roots.map((root) => resolve(directory, root))),
   });

@@ -116,6 +116,10 @@ export type LayoutName = 'auto' | 'hf' | 'art' | 'prime-rl' | 'verl' | 'skyrl' |
 export const CLASSES = ['interactive', 'rollout', 'eval'] as const;
 export type RequestClass = (typeof CLASSES)[number];
 
+/** What a key may be used for: to ask models, to register and delete checkpoints, to run the gateway. */
+export const SCOPES = ['use', 'publish', 'admin'] as const;
+export type Scope = (typeof SCOPES)[number];
+
 /** Why a placement was decided; the shell counts it and tells the caller in `x-stepgate-why`. */
 export type Why =
   /** The request is for a base: no adapter needed. */

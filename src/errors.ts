@@ -42,6 +42,13 @@ export const ERRORS = {
     'never',
     'A bare name of a model whose `latest` policy is `error`. Name the step.',
   ),
+  invalid_api_key: spec(
+    401,
+    'invalid_request_error',
+    'client',
+    'never',
+    'No key, or one that does not count: unknown, expired, revoked. Send one that does ([access.md](access.md)).',
+  ),
   path_not_allowed: spec(
     403,
     'permission_error',
@@ -54,7 +61,7 @@ export const ERRORS = {
     'permission_error',
     'client',
     'never',
-    'Not allowed to this caller, or not at all; the message says what is. Checkpoints are deleted over the network only by the admin API.',
+    'Not allowed to this key, to pages of this origin, under this name of the host, or not at all; the message says what is.',
   ),
   model_not_found: spec(
     404,
@@ -70,6 +77,7 @@ export const ERRORS = {
     'never',
     'No engine keeps an answer with this id: the id is of another gateway, or its engine is not in the config any more. Ask for the answer anew.',
   ),
+  key_not_found: spec(404, 'not_found_error', 'client', 'never', 'No key has this id. `stepgate keys` lists them.'),
   route_not_found: spec(
     404,
     'not_found_error',
@@ -126,6 +134,13 @@ export const ERRORS = {
     'gateway',
     'never',
     'Every slot is busy and the queue is full, or the request waited its bound. Retry after `Retry-After` seconds.',
+  ),
+  rate_limited: spec(
+    429,
+    'rate_limit_error',
+    'client',
+    'never',
+    'The key has as many requests under way, or in this minute, as it may. Retry after `Retry-After` seconds.',
   ),
   headers_too_large: spec(431, 'invalid_request_error', 'client', 'never', "The request's headers are over the limit."),
   client_closed: spec(

@@ -1,5 +1,6 @@
 // The engines behind the gateway: starts them probing, and turns what they say into events for the router. It decides nothing.
 import type { Logger } from 'pino';
+import type { Credentials } from './access/credentials.ts';
 import { Backend, type Sighting } from './backends/backend.ts';
 import type { Config } from './config.ts';
 import type { AdapterId, BackendName, BaseModel } from './domain.ts';
@@ -9,6 +10,7 @@ import type { RouterEvent } from './router/events.ts';
 
 export interface FleetOptions {
   readonly config: Config;
+  readonly credentials: Credentials['engines'];
   readonly log: Logger;
   readonly journal: Journal;
   readonly feed: (event: RouterEvent) => void;
@@ -47,6 +49,7 @@ export class Fleet {
         kind,
         slots,
         storePath,
+        credentials: options.credentials.get(name),
         deadlines,
         probe,
         report: {

@@ -1,6 +1,8 @@
 // The shell around the router: feeds it what happens, carries out what it asks for. Requests and engines meet here, and nowhere else.
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
+import type { Access } from './access/access.ts';
+import type { Credentials } from './access/credentials.ts';
 import { Adapters } from './adapters.ts';
 import { affinityOf } from './affinity.ts';
 import type { Config } from './config.ts';
@@ -21,6 +23,8 @@ import { TicketTable } from './ticket-table.ts';
 export interface GatewayParts {
   readonly config: Config;
   readonly registry: Registry;
+  readonly access: Access;
+  readonly credentials: Credentials['engines'];
   readonly journal: Journal;
   readonly log: Logger;
 }
@@ -33,6 +37,7 @@ export class Gateway {
   readonly metrics: Metrics;
   readonly sweeps: Sweeps;
   readonly registry: Registry;
+  readonly access: Access;
   readonly journal: Journal;
   readonly config: Config;
   readonly startedAtMs = Date.now();
@@ -45,9 +50,10 @@ export class Gateway {
   #closing = false;
   #idle: (() => void) | undefined;
 
-  constructor({ config, registry, journal, log }: GatewayParts) {
+  constructor({ config, registry, access, credentials, journal, log }: GatewayParts) {
     this.config = config;
     this.registry = registry;
+    this.access = access;
     this.journal = journal;
     this.#log = log;
     const { queueMax, waitMsMax } = config.limits;
@@ -56,6 +62,7 @@ export class Gateway {
     const feed = (event: RouterEvent) => this.#feed(event);
     this.fleet = new Fleet({
       config,
+      credentials,
       log,
       journal,
       feed,

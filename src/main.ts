@@ -4,8 +4,10 @@ import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command } from 'commander';
 import { aliasCommand } from './cli/alias.ts';
+import { auditCommand } from './cli/audit.ts';
 import { demoCommand } from './cli/demo.ts';
 import { doctorCommand } from './cli/doctor.ts';
+import { keysCommand } from './cli/keys.ts';
 import { lsCommand } from './cli/ls.ts';
 import { pinCommand } from './cli/pin.ts';
 import { psCommand } from './cli/ps.ts';
@@ -24,6 +26,7 @@ const SAME_WISH_MS = 500;
 const interactive = process.stdout.isTTY === true;
 const terminal: Terminal = {
   key: process.env.STEPGATE_KEY || undefined,
+  variable: (name) => process.env[name],
   width: interactive ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY,
   interactive,
   colour: interactive && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
@@ -59,6 +62,8 @@ function program(): Command {
     pinCommand,
     reserveCommand,
     retainCommand,
+    keysCommand,
+    auditCommand,
     doctorCommand,
     schemaCommand,
     simCommand,
@@ -75,7 +80,7 @@ function program(): Command {
         '  stepgate serve --config stepgate.yaml  in front of your engines',
         '  stepgate ls my-model                   which steps there are',
         '',
-        'Environment: STEPGATE_KEY (bearer for the admin listener), NO_COLOR.',
+        'Environment: STEPGATE_KEY (the key to show to the gateway), NO_COLOR.',
         'Exit codes: 0 done, 1 failed (a line on stderr says why), 2 wrong usage.',
       ].join('\n'),
     );

@@ -1,7 +1,8 @@
 // What OpenAI's SDKs read and delete: the models, and the checkpoints of a model as those of a fine-tuning job.
 // Pages by the id of the last one seen. Thin over the catalog; the shapes are in openai/cards.ts and openai/fine-tuning.ts.
 import type { Context, Hono } from 'hono';
-import { isLoopback } from './config.ts';
+import type { Caller } from './access/caller.ts';
+import { checkName, isFor, resolveFor } from './access/models.ts';
 import type { BaseModel, Checkpoint } from './domain.ts';
 import { StepgateError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
@@ -15,9 +16,9 @@ const PAGE_MAX = 100_000;
 export function addModelRoutes(app: Hono<Env>, gateway: Gateway): void {
   app.get('/v1/models', (c) => list(c, gateway));
   app.all('/v1/models', (c) => wrongMethod(c, 'GET'));
-  app.get('/v1/models/:id{.+}', (c) => c.json(find(gateway, c.req.param('id'))));
+  app.get('/v1/models/:id{.+}', (c) => c.json(find(gateway, c.req.param('id'), c.get('caller'))));
   app.delete('/v1/models/:id{.+}', (c) =>
-    c.json({ id: remove(gateway, c.req.param('id')), object: 'model', deleted: true }),
+    c.json({ id: remove(gateway, c.req.param('id'), c.get('caller')), object: 'model', deleted: true }),
   );
   app.all('/v1/models/:id{.+}', (c) => wrongMethod(c, 'GET, DELETE'));
   app.get('/v1/fine_tuning/jobs/:job{.+}/checkpoints', (c) => listJob(c, gateway));
@@ -27,7 +28,9 @@ export function addModelRoutes(app: Hono<Env>, gateway: Gateway): void {
 function list(c: Context<Env>, gateway: Gateway): Response {
   const { catalog } = gateway.registry;
   const { limit, after } = readPage(c, PAGE_MAX);
-  const all = [...catalog.bases, ...catalog.servable()];
+  const caller = c.get('caller');
+  const known = [...catalog.bases, ...catalog.servable()];
+  const all = caller.isLimited ? known.filter((one) => isFor(caller, one)) : known;
   const from = after === undefined ? 0 : 1 + all.findIndex(({ name }) => name === after);
   if (after !== undefined && from === 0) throw unknownAfter(after);
   const data = all.slice(from, from + limit).map((model) => card(gateway, model));
@@ -35,8 +38,8 @@ function list(c: Context<Env>, gateway: Gateway): Response {
   return c.json({ object: 'list', data, first_id: first, last_id: last, has_more: from + data.length < all.length });
 }
 
-function find(gateway: Gateway, id: string): ModelCard {
-  const resolution = gateway.registry.catalog.resolve(id);
+function find(gateway: Gateway, id: string, caller: Caller): ModelCard {
+  const resolution = resolveFor(caller, gateway.registry.catalog, id);
   switch (resolution.kind) {
     case 'refused':
       throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
@@ -51,25 +54,21 @@ const card = (gateway: Gateway, model: BaseModel | Checkpoint): ModelCard =>
   'id' in model ? checkpointCard(model, gateway.adapters.baseOf(model)) : baseCard(model, gateway.startedAtMs);
 
 /** @returns the name that is deleted now */
-function remove(gateway: Gateway, id: string): string {
-  if (!isLoopback(gateway.config.listen.host)) {
-    throw new StepgateError(
-      'forbidden',
-      `there are no keys yet, so "listen" deletes only for this machine and it is open to others; delete on the gateway's machine: stepgate rm ${id}`,
-    );
-  }
+function remove(gateway: Gateway, id: string, caller: Caller): string {
+  checkName(caller, gateway.registry.catalog, id);
   if (gateway.registry.catalog.hasBase(id))
     throw new StepgateError(
       'forbidden',
       `"${id}" is a base model, which its engine serves; only checkpoints can be deleted`,
     );
-  return gateway.registry.remove(id).name;
+  return gateway.registry.remove(id, caller.who).name;
 }
 
 /** Newest first, as OpenAI's. Steps that can be asked for only. */
 function listJob(c: Context<Env>, gateway: Gateway): Response {
   const job = c.req.param('job') ?? '';
   const { catalog } = gateway.registry;
+  checkName(c.get('caller'), catalog, job);
   if (!catalog.has(job)) {
     throw new StepgateError(
       'model_not_found',

@@ -5,11 +5,14 @@ import { resolve } from 'node:path';
 import type { Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
+import type { Caller } from './access/caller.ts';
+import { checkName } from './access/models.ts';
 import { isLoopback } from './config.ts';
 import { StepgateError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
 import { asStepgateError } from './openai/error-body.ts';
 import { readBody } from './openai/read-body.ts';
+import { identify } from './registry/arrivals.ts';
 import type { Catalog } from './registry/catalog.ts';
 import { CONFIG_FILE } from './registry/inspect.ts';
 import { parseVersion } from './registry/name.ts';
@@ -40,28 +43,32 @@ export function addTrainerRoutes(app: Hono<Env>, gateway: Gateway, log: Logger):
     app.all(path, (c) => wrongMethod(c, 'POST'));
   };
   route('/v1/load_lora_adapter', async (c) => {
-    const { name } = await load(gateway, await readLoad(c, gateway));
+    const { name } = await load(c, gateway, await readLoad(c, gateway));
     return c.text(`Success: LoRA adapter '${name}' added successfully.`);
   });
   route('/v1/unload_lora_adapter', async (c) => {
     const name = textField(await readFields(c, gateway), 'lora_name');
     if (name === '')
       throw new Refusal(400, 'InvalidUserInput', "'lora_name' needs to be provided to unload a LoRA adapter.");
-    unload(gateway, name);
+    unload(gateway, name, c.get('caller'));
     return c.text(`Success: LoRA adapter '${name}' removed successfully.`);
   });
   // prime-rl's and SkyRL's own servers have these: one name for ever, other weights under it after each step.
   route('/load_lora_adapter', async (c) => {
-    await load(gateway, { ...(await readLoad(c, gateway)), inPlace: true });
+    await load(c, gateway, { ...(await readLoad(c, gateway)), inPlace: true });
     return c.json({ status: 'ok' });
   });
   route('/skyrl/v1/load_lora_adapter', async (c) => {
-    const { name, revision } = await load(gateway, { ...(await readLoad(c, gateway)), inPlace: true });
+    const { name, revision } = await load(c, gateway, { ...(await readLoad(c, gateway)), inPlace: true });
     return c.json({ status: 'ok', lora_name: name, lora_int_id: revision });
   });
 }
 
-async function load(gateway: Gateway, { name, path, inPlace }: Load): Promise<{ name: string; revision: number }> {
+async function load(
+  c: Context<Env>,
+  gateway: Gateway,
+  { name, path, inPlace }: Load,
+): Promise<{ name: string; revision: number }> {
   const { listen, roots } = gateway.config;
   const { catalog } = gateway.registry;
   if (roots.length === 0 && !isLoopback(listen.host)) {
@@ -73,6 +80,7 @@ async function load(gateway: Gateway, { name, path, inPlace }: Load): Promise<{ 
   if (catalog.hasBase(name))
     throw new Refusal(400, 'InvalidUserInput', `The lora adapter '${name}' conflicts with a served base model.`);
   const ours = ourName(catalog, name);
+  c.get('caller').checkTouch(identify(ours).model);
   try {
     const { revision } = await gateway.registry.register({ name: ours, path, replace: inPlace });
     return { name, revision };
@@ -86,8 +94,9 @@ async function load(gateway: Gateway, { name, path, inPlace }: Load): Promise<{ 
   }
 }
 
-function unload(gateway: Gateway, name: string): void {
+function unload(gateway: Gateway, name: string, caller: Caller): void {
   const { catalog } = gateway.registry;
+  checkName(caller, catalog, ourName(catalog, name));
   const known = catalog.find(ourName(catalog, name));
   if (known === undefined || known.state.kind === 'deleted')
     throw new Refusal(404, 'NotFoundError', `The lora adapter '${name}' cannot be found.`);

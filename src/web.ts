@@ -6,10 +6,11 @@ import type { Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
+import type { Caller } from './access/caller.ts';
 import { StepgateError } from './errors.ts';
 import { asStepgateError, errorBody, errorHeaders } from './openai/error-body.ts';
 
-export type Env = { Bindings: HttpBindings };
+export type Env = { Bindings: HttpBindings; Variables: { caller: Caller } };
 
 /** The last resorts of an app. */
 export function addErrors(app: Hono<Env>, log: Logger): void {

@@ -1,12 +1,12 @@
 // One engine server as the shell sees it: its connections, its driver, and the loop that looks whether it is up. It makes every load
 // and unload end in a plain yes or no. It must not know the router, nor choose what is loaded.
 import { basename, posix } from 'node:path';
-import type { Pool } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { Adapter, AdapterId, BackendName } from '../domain.ts';
 import { NoAnswer } from './ask.ts';
 import type { Driver, LoadOutcome, Probe, UnloadOutcome } from './driver.ts';
 import { type BackendKind, DRIVERS } from './drivers.ts';
-import { enginePool } from './pool.ts';
+import { enginePool, type PoolOptions } from './pool.ts';
 
 /** A probe whose slots are known: learned, set in the config, or guessed. */
 export type Sighting = Probe & { readonly slots: number };
@@ -30,6 +30,7 @@ export interface BackendOptions {
   readonly slots?: number | undefined;
   /** Where the engine sees the adapter store, when it mounts it under another path than the gateway's. */
   readonly storePath?: string | undefined;
+  readonly credentials?: Omit<PoolOptions, 'connectMs'> | undefined;
   readonly deadlines: { readonly connectMs: number; readonly loadMs: number };
   readonly probe: { readonly everyMs: number; readonly timeoutMs: number };
   readonly report: BackendReport;
@@ -51,7 +52,7 @@ export class Backend {
   /** The url's path, to be put before each route's; empty for most. */
   readonly prefix: string;
   /** For forward.ts too. Made for the url's origin. */
-  readonly pool: Pool;
+  readonly pool: Dispatcher;
   readonly #options: BackendOptions;
   readonly #driver: Driver;
   readonly #closing = new AbortController();
@@ -71,7 +72,7 @@ export class Backend {
     this.name = name;
     this.url = url;
     this.prefix = new URL(url).pathname.replace(/\/$/, '');
-    this.pool = enginePool(new URL(url).origin, deadlines.connectMs);
+    this.pool = enginePool(new URL(url).origin, { connectMs: deadlines.connectMs, ...options.credentials });
     this.#options = options;
     this.#driver = DRIVERS[kind]({ url, slots, dispatcher: this.pool });
   }

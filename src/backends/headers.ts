@@ -25,6 +25,8 @@ export const HEADER_POLICY = {
       'x-api-key',
       'api-key',
       'cookie',
+      // Engines answer pages by rules of their own; who may ask is settled here.
+      'origin',
       'host',
       'content-length',
       // Already answered by the gateway's own server.
@@ -35,7 +37,15 @@ export const HEADER_POLICY = {
       'x-request-id',
     ],
     strippedPrefixes: ['x-forwarded-', 'x-stepgate-'],
-    added: ['host', 'connection', 'content-length', 'transfer-encoding', 'x-request-id', 'accept-encoding'],
+    added: [
+      'host',
+      'connection',
+      'content-length',
+      'transfer-encoding',
+      'x-request-id',
+      'accept-encoding',
+      'authorization',
+    ],
   },
   response: {
     stripped: [...HOP_BY_HOP, 'content-length', 'x-request-id'],

@@ -1,10 +1,18 @@
 // The connections to one engine, set up for forward.ts. Nothing else may talk to engines on the request path.
-import { buildConnector, Pool } from 'undici';
+import { buildConnector, type Dispatcher, Pool } from 'undici';
 
-/** `connectMs`: how long a connection may take to be made; undici's own clock for it is half a second coarse. */
-export const enginePool = (url: string, connectMs: number): Pool =>
-  new Pool(url, {
-    connect: connector(connectMs),
+export interface PoolOptions {
+  /** How long a connection may take to be made; undici's own clock for it is half a second coarse. */
+  readonly connectMs: number;
+  /** PEM of the authority that is believed; undefined: those that Node knows. */
+  readonly ca?: string | undefined;
+  /** The Authorization header of every request. */
+  readonly authorization?: string | undefined;
+}
+
+export function enginePool(url: string, { connectMs, ca, authorization }: PoolOptions): Dispatcher {
+  const pool = new Pool(url, {
+    connect: connector(connectMs, ca),
     // vLLM closes idle connections after 5 s, and a request sent into a closing one would be lost.
     keepAliveTimeout: 4000,
     keepAliveMaxTimeout: 4000,
@@ -14,10 +22,18 @@ export const enginePool = (url: string, connectMs: number): Pool =>
     maxHeaderSize: 64 * 1024,
     allowH2: false,
   });
+  return authorization === undefined ? pool : pool.compose(withAuthorization(authorization));
+}
+
+const withAuthorization =
+  (authorization: string): Dispatcher.DispatcherComposeInterceptor =>
+  (dispatch) =>
+  (options, handler) =>
+    dispatch({ ...options, headers: { ...(options.headers as Record<string, string>), authorization } }, handler);
 
 /** An error of a socket says what it has read, as undici's own do: whether it had answered before. */
-function connector(connectMs: number): buildConnector.connector {
-  const connect = buildConnector({ timeout: connectMs });
+function connector(connectMs: number, ca: string | undefined): buildConnector.connector {
+  const connect = buildConnector({ timeout: connectMs, ...(ca !== undefined && { ca }) });
   return (options, callback) =>
     connect(options, (...made) => {
       const [, socket] = made;

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { type Config, parseConfig } from '../config.ts';
+import { type Config, hasTls, parseConfig } from '../config.ts';
 import { Failure, type Terminal } from './terminal.ts';
 
 const list = <T extends z.ZodType>(row: T) => z.object({ data: z.array(row) });
@@ -180,10 +180,11 @@ async function listenerUrl(
     return new URL(full).href.replace(/\/+$/, '').replace(/(\/admin)?\/v1$/, '');
   }
   if (config === undefined) return byDefault;
-  const { host, port } = (await readConfig(config))[key];
+  const read = await readConfig(config);
+  const { host, port } = read[key];
   if (port === 0)
     throw new Failure(`"${key}" in ${config} has port 0 (any free one): name the real one with ${OPTION[key]} URL`);
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `${hasTls(read, key) ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function reason(error: unknown): string {

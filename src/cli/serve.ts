@@ -46,7 +46,7 @@ async function serve(config: Config, options: Options, terminal: Terminal): Prom
   const log = createLog({ level: options.logLevel, readable: terminal.interactive, out: terminal.out });
   // Imported only here: the other commands start in half the time without the server's modules.
   const { start } = await import('../serve.ts');
-  const running = await start(config, { log }).catch(async (error: unknown) => {
+  const running = await start(config, { log, variable: terminal.variable }).catch(async (error: unknown) => {
     throw await sayStartFailure(error, config, options.config);
   });
   terminal.err(banner(config, running));

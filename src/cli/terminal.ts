@@ -2,8 +2,10 @@
 // No command touches process.env, process.stdout or process.exit.
 
 export interface Terminal {
-  /** The bearer for the admin listener, if the caller has one. */
+  /** The caller's key, if it has one. */
   readonly key: string | undefined;
+  /** An environment variable, for the names that a config file gives; undefined: it is not set. */
+  readonly variable?: (name: string) => string | undefined;
   /** Columns of the terminal; infinite where stdout is none, so that nothing is cut from a pipe. */
   readonly width: number;
   /** Whether a person reads stdout. */

@@ -24,6 +24,8 @@ export function errorHeaders(error: StepgateError): Record<string, string> {
   return {
     'content-type': 'application/json',
     ...(retryAfterS === undefined ? {} : { 'retry-after': String(retryAfterS) }),
+    // RFC 9110 11.6.1 asks for it.
+    ...(error.code === 'invalid_api_key' && { 'www-authenticate': 'Bearer' }),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   type ModelName,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
+import { auditOf, auditRowOf, keyOf, keyRowOf } from './access-rows.ts';
 import { MIGRATIONS } from './migrations.ts';
 import {
   aliasOf,
@@ -27,7 +28,7 @@ import {
   rowOf,
   Text,
 } from './rows.ts';
-import type { Alias, Change, Move, Pin, ReservationRow, Sighting, Store } from './store.ts';
+import type { Alias, AuditRow, Change, KeyRow, Move, Pin, ReservationRow, Sighting, Store } from './store.ts';
 
 const LOCK_WAIT_MS = 1_000;
 const SQLITE_BUSY = 5;
@@ -86,6 +87,17 @@ export class Database implements Store {
 
   reservations(): readonly ReservationRow[] {
     return this.#db.prepare('SELECT * FROM reservations ORDER BY created_at_ms, id').all().map(reservationOf);
+  }
+
+  keys(): readonly KeyRow[] {
+    return this.#db.prepare('SELECT * FROM keys ORDER BY created_at_ms, id').all().map(keyOf);
+  }
+
+  audit({ limit, before = Number.MAX_SAFE_INTEGER }: Parameters<Store['audit']>[0]): readonly AuditRow[] {
+    return this.#db
+      .prepare('SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?')
+      .all(before, limit)
+      .map(auditOf);
   }
 
   history(model: ModelName, limit: number): readonly Move[] {
@@ -147,6 +159,11 @@ export class Database implements Store {
         return this.#insert('reservations', reservationRowOf(change.reservation));
       case 'released':
         return this.#run('DELETE FROM reservations WHERE id = ?', change.id);
+      case 'keyed':
+        return this.#insert('keys', keyRowOf(change.key));
+      case 'audited':
+        this.#insert('audit', auditRowOf(change.entry));
+        return this.#run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', change.keep);
       default:
         return assertNever(change);
     }

@@ -81,4 +81,34 @@ export const MIGRATIONS: readonly string[] = [
     until_ms INTEGER
   ) STRICT;
   `,
+  `
+  -- Rows are never removed: a key that was revoked must not become another's.
+  CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest TEXT NOT NULL, -- SHA-256 of the secret, which is kept nowhere
+    previous_digest TEXT,
+    previous_until_ms INTEGER,
+    scopes TEXT NOT NULL, -- JSON array
+    models TEXT NOT NULL, -- JSON array of patterns
+    class TEXT,
+    per_minute INTEGER,
+    concurrent_max INTEGER,
+    created_at_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    revoked_at_ms INTEGER,
+    CHECK ((previous_digest IS NULL) = (previous_until_ms IS NULL))
+  ) STRICT;
+  -- Appended to, never changed; the oldest go.
+  CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    method TEXT NOT NULL,
+    path TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    before TEXT, -- JSON
+    after TEXT -- JSON
+  ) STRICT;
+  `,
 ];

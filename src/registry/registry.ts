@@ -32,7 +32,7 @@ import type { AliasMove, PinRequest, RegisterRequest, RegistryOptions, RetainOpt
 import { Pins } from './pins.ts';
 import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
-import type { Alias, Move, Pin, ReservationRows, Store } from './store.ts';
+import type { AccessRows, Alias, Move, Pin, ReservationRows, Store } from './store.ts';
 import { neededBy } from './store-budget.ts';
 import { Turns } from './turns.ts';
 
@@ -191,6 +191,11 @@ export class Registry {
 
   /** Where reservations of slots are written down: they are the gateway's, and survive it here. */
   get reservationRows(): ReservationRows {
+    return this.#rows;
+  }
+
+  /** Where keys and the audit log are written down. */
+  get accessRows(): AccessRows {
     return this.#rows;
   }
 

@@ -1,6 +1,6 @@
 // The seam of persistence: what must survive, as data, and the one door through which it is written. Types only; database.ts is the first
 // to satisfy it, and test/registry/store-conformance.ts says what every one must promise.
-import type { Checkpoint, CheckpointId, CheckpointName, Details, ModelName } from '../domain.ts';
+import type { Checkpoint, CheckpointId, CheckpointName, Details, ModelName, RequestClass, Scope } from '../domain.ts';
 
 /** Files that were taken (or judged) under a name: discovery does not bring the same ones again. */
 export interface Sighting {
@@ -73,8 +73,65 @@ export interface ReservationRows {
   commit(changes: readonly ReservationChange[]): void;
 }
 
+/** A key by which callers are known, without its secret; src/access/ says what it comes to. */
+export interface KeyRow {
+  /** The part of the key that is no secret. */
+  readonly id: string;
+  /** Whose it is, or what for. */
+  readonly name: string;
+  /** SHA-256 of the secret, 64 hex digits. */
+  readonly digest: string;
+  /** The secret before the last rotation, while it still counts. */
+  readonly previous: { readonly digest: string; readonly untilMs: number } | undefined;
+  readonly scopes: readonly Scope[];
+  /** Patterns of the models that it may use and publish: `my-model`, `team-*`, `*`. */
+  readonly models: readonly string[];
+  /** Undefined: any. */
+  readonly class: RequestClass | undefined;
+  /** Requests for models per minute; undefined: as many as come. */
+  readonly perMinute: number | undefined;
+  /** Requests for models at once; undefined: as many as come. */
+  readonly concurrentMax: number | undefined;
+  /** Unix time, ms. */
+  readonly createdAtMs: number;
+  /** Unix time, ms; undefined: until it is revoked. */
+  readonly untilMs: number | undefined;
+  /** Unix time, ms; undefined: it was not revoked. */
+  readonly revokedAtMs: number | undefined;
+}
+
+/** One action on the admin listener, as it went. */
+export interface AuditEntry {
+  /** Unix time, ms. */
+  readonly atMs: number;
+  /** The key's id and name, or that there was none. */
+  readonly who: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  /** JSON texts; undefined: there was nothing, or nothing is known. */
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+}
+
+export type AuditRow = AuditEntry & { readonly id: number };
+
+export type AccessChange =
+  /** In place of the row with this id, if any. Rows of keys stay, also of those that were revoked. */
+  | { readonly kind: 'keyed'; readonly key: KeyRow }
+  /** Appended with the next id; at most `keep` entries stay, the newest. */
+  | { readonly kind: 'audited'; readonly entry: AuditEntry; readonly keep: number };
+
+/** What of the store src/access/ needs. */
+export interface AccessRows {
+  keys(): readonly KeyRow[];
+  audit(page: { readonly limit: number; readonly before?: number | undefined }): readonly AuditRow[];
+  commit(changes: readonly AccessChange[]): void;
+}
+
 export type Change =
   | ReservationChange
+  | AccessChange
   | { readonly kind: 'added'; readonly checkpoint: Checkpoint; readonly sighting: Sighting }
   /** The name's files of `sighting.source` now have this signature; nothing else changed. */
   | { readonly kind: 'seen'; readonly sighting: Sighting }
@@ -96,6 +153,10 @@ export interface Store {
   aliases(): readonly Alias[];
   pins(): readonly Pin[];
   reservations(): readonly ReservationRow[];
+  /** In the order in which they were created. */
+  keys(): readonly KeyRow[];
+  /** Newest first; with `before`, those with smaller ids. */
+  audit(page: { readonly limit: number; readonly before?: number | undefined }): readonly AuditRow[];
   /** Newest first. */
   history(model: ModelName, limit: number): readonly Move[];
   /** The signature last seen, if any. */

@@ -60,7 +60,7 @@ interface Options extends Partial<Omit<Forwarding, 'response' | 'dispatcher' | '
 export async function gateway(enginePort: number, options: Options = {}) {
   const { hold = false, connections, deadlines, ...more } = options;
   const url = `http://127.0.0.1:${enginePort}`;
-  const pool = connections === undefined ? enginePool(url, 2000) : new Pool(url, { connections });
+  const pool = connections === undefined ? enginePool(url, { connectMs: 2000 }) : new Pool(url, { connections });
   closing.push(() => pool.destroy());
   const ends: ForwardEnd[] = [];
   const listenersLeft: number[] = [];

@@ -89,11 +89,11 @@ describe("OpenAI's SDK", () => {
     await expect(models.delete('my-model@21')).rejects.toMatchObject({ status: 404, code: 'model_not_found' });
   });
 
-  test('deletes nothing where others can reach the listener, since there are no keys', async () => {
+  test('deletes nothing for callers without a key where others can reach the listener', async () => {
     const house = await houseWithSteps({ listen: ':0', roots: ['/'] });
     const { port } = new URL(house.running.url);
     const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'none', maxRetries: 0 });
-    await expect(client.models.delete('my-model@10')).rejects.toMatchObject({ status: 403, code: 'forbidden' });
+    await expect(client.models.delete('my-model@10')).rejects.toMatchObject({ status: 401, code: 'invalid_api_key' });
     expect(house.running.gateway.registry.catalog.find('my-model@10')?.state.kind).toBe('servable');
   });
 

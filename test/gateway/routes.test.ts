@@ -107,7 +107,7 @@ test('a path that is written in a roundabout way reaches the engine as the route
 /** Without a client that tidies the path. */
 async function rawAsk(house: House, line: string, body: string): Promise<string> {
   const socket = connect(Number(new URL(house.running.url).port), '127.0.0.1');
-  const head = `host: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+  const head = `host: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
   socket.write(`${line} HTTP/1.1\r\n${head}\r\n\r\n${body}`);
   let text = '';
   for await (const bytes of socket) text += bytes;

@@ -246,9 +246,10 @@ test('a step that somebody keeps stays when its trainer unloads it, and the trai
 test('from the network nothing is loaded until the config says from where', async () => {
   const house = await setUp({ engines: [], config: { listen: ':0' } });
   const port = new URL(house.running.url).port;
+  const { key } = house.running.gateway.access.keys.create({ name: 'trainer', scopes: ['publish'], models: ['*'] });
   const response = await fetch(`http://127.0.0.1:${port}${LOAD}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
     body: JSON.stringify({ lora_name: 'm@1', lora_path: await write(house, 1) }),
   });
   expect(response.status).toBe(403);

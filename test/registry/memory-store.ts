@@ -1,6 +1,6 @@
 // A Store that keeps its rows in memory, for as long as its place lives: it shows that the seam asks for no database.
 import { assertNever, type Checkpoint } from '../../src/domain.ts';
-import type { Alias, Change, Move, Pin, ReservationRow, Store } from '../../src/registry/store.ts';
+import type { Alias, AuditRow, Change, KeyRow, Move, Pin, ReservationRow, Store } from '../../src/registry/store.ts';
 import type { Place } from './store-conformance.ts';
 
 class Tables {
@@ -9,6 +9,8 @@ class Tables {
   readonly aliases = new Map<string, Alias>();
   readonly pins = new Map<string, Pin>();
   readonly reservations = new Map<string, ReservationRow>();
+  readonly keys = new Map<string, KeyRow>();
+  readonly audit: AuditRow[] = [];
   readonly moves: Move[] = [];
   readonly sightings = new Map<string, string>();
 }
@@ -27,6 +29,13 @@ export class MemoryPlace implements Place {
       pins: () => [...this.#tables.pins.values()],
       reservations: () =>
         [...this.#tables.reservations.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
+      keys: () =>
+        [...this.#tables.keys.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
+      audit: ({ limit, before = Number.POSITIVE_INFINITY }) =>
+        this.#tables.audit
+          .filter(({ id }) => id < before)
+          .toReversed()
+          .slice(0, limit),
       history: (model, limit) =>
         this.#tables.moves
           .filter((move) => move.model === model)
@@ -85,6 +94,13 @@ function write(tables: Tables, change: Change): void {
       return;
     case 'released':
       tables.reservations.delete(change.id);
+      return;
+    case 'keyed':
+      tables.keys.set(change.key.id, change.key);
+      return;
+    case 'audited':
+      tables.audit.push({ id: (tables.audit.at(-1)?.id ?? 0) + 1, ...change.entry });
+      tables.audit.splice(0, tables.audit.length - change.keep);
       return;
     default:
       assertNever(change);

@@ -91,6 +91,15 @@ test('from version 2 on: details, aliases, their history and pins', () => {
   }
 });
 
+test('from version 4 on: keys and the audit log', () => {
+  for (let version = 4; version <= MIGRATIONS.length; version++) {
+    const database = opened(version);
+    expect(database.keys()).toMatchObject([{ id: 'k1', name: 'ci', scopes: ['use'], models: ['m'], perMinute: 60 }]);
+    expect(database.audit({ limit: 9 })).toMatchObject([{ id: 1, who: 'k1 (ci)', status: 201, before: undefined }]);
+    database.close();
+  }
+});
+
 test('from version 3 on: reservations', () => {
   for (let version = 3; version <= MIGRATIONS.length; version++) {
     const database = opened(version);

@@ -1,7 +1,17 @@
 // What every Store promises, whatever keeps the rows: an implementation calls this with a way to open one and to open the same one again.
 import { describe, expect, test } from 'vitest';
 import { as, type Checkpoint, type Digest, type ModelName } from '../../src/domain.ts';
-import type { Alias, Change, Move, Pin, ReservationRow, Sighting, Store } from '../../src/registry/store.ts';
+import type {
+  Alias,
+  AuditEntry,
+  Change,
+  KeyRow,
+  Move,
+  Pin,
+  ReservationRow,
+  Sighting,
+  Store,
+} from '../../src/registry/store.ts';
 import { seeded, seeds } from '../random.ts';
 import { checkpoint } from './fixtures.ts';
 
@@ -43,6 +53,30 @@ const reservation: ReservationRow = {
   untilMs: 99,
 };
 
+const key: KeyRow = {
+  id: 'k1',
+  name: 'ci',
+  digest: 'a'.repeat(64),
+  previous: { digest: 'b'.repeat(64), untilMs: 50 },
+  scopes: ['use', 'publish'],
+  models: ['m', 'team-*'],
+  class: 'eval',
+  perMinute: 60,
+  concurrentMax: 8,
+  createdAtMs: 1,
+  untilMs: 99,
+  revokedAtMs: 77,
+};
+const entry: AuditEntry = {
+  atMs: 1,
+  who: 'k1 (ci)',
+  method: 'PUT',
+  path: '/admin/v1/x',
+  status: 200,
+  before: '{"step":1}',
+  after: undefined,
+};
+
 /** Everything that a store can be asked. */
 const contentsOf = (store: Store) => ({
   checkpoints: store.checkpoints(),
@@ -50,6 +84,8 @@ const contentsOf = (store: Store) => ({
   aliases: store.aliases(),
   pins: store.pins(),
   reservations: store.reservations(),
+  keys: store.keys(),
+  audit: store.audit({ limit: 100 }),
   history: store.history(as('m'), 100),
   seen: store.seen(five.name, '/runs/x'),
 });
@@ -80,6 +116,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           aliases: [],
           pins: [],
           reservations: [],
+          keys: [],
+          audit: [],
           history: [],
           seen: undefined,
         }),
@@ -152,6 +190,30 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
         expect(reopen().reservations()).toEqual([later]);
       }));
 
+    test('keys, the oldest first: the last word counts', () =>
+      atPlace((store, reopen) => {
+        const bare = { previous: undefined, class: undefined, perMinute: undefined, concurrentMax: undefined };
+        const later: KeyRow = { ...key, ...bare, id: 'a', createdAtMs: 2, untilMs: undefined, revokedAtMs: undefined };
+        store.commit([
+          { kind: 'keyed', key: later },
+          { kind: 'keyed', key },
+          { kind: 'keyed', key: { ...key, name: 'renamed' } },
+        ]);
+        expect(reopen().keys()).toEqual([{ ...key, name: 'renamed' }, later]);
+      }));
+
+    test('the audit log, newest first, in pages; the oldest entries go, and no id comes twice', () =>
+      atPlace((store, reopen) => {
+        const all = [1, 2, 3, 4].map((atMs): AuditEntry => ({ ...entry, atMs }));
+        for (const one of all) store.commit([{ kind: 'audited', entry: one, keep: 3 }]);
+        const after = reopen();
+        expect(after.audit({ limit: 2 }).map(({ id, atMs }) => [id, atMs])).toEqual([
+          [4, 4],
+          [3, 3],
+        ]);
+        expect(after.audit({ limit: 9, before: 3 })).toEqual([{ id: 2, ...all[1] }]);
+      }));
+
     test('the history of one model, newest first, as far back as asked for', () =>
       atPlace((store, reopen) => {
         const moves = [1, 2, 3].map(
@@ -175,6 +237,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           { kind: 'moved', move },
           { kind: 'pinned', pin },
           { kind: 'reserved', reservation },
+          { kind: 'keyed', key },
+          { kind: 'audited', entry, keep: 9 },
           { kind: 'seen', sighting: sightingOf(five, '2') },
           { kind: 'deleted', id: five.id, atMs: 1 },
           added(twin), // one name has each revision once
@@ -208,6 +272,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
                 [{ kind: 'unpinned', id: `p${step}` }],
                 [{ kind: 'reserved', reservation: { ...reservation, id: `r${step}`, slots: turn } }],
                 [{ kind: 'released', id: `r${step}` }],
+                [{ kind: 'keyed', key: { ...key, id: `k${step}`, createdAtMs: turn } }],
+                [{ kind: 'audited', entry: { ...entry, atMs: turn }, keep: 3 }],
                 id === undefined ? [] : [{ kind: 'deleted', id, atMs: turn }],
                 id === undefined ? [] : [{ kind: 'promoted', model: fresh.model, checkpoint: id }],
               ]),

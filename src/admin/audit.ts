@@ -1,0 +1,84 @@
+// The audit log: every request on the admin listener that may change something, whoever was let in to send it, with what was there before and
+// what the answer said. Appended to and read, never changed; the oldest entries go.
+import type { Context, Hono } from 'hono';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { withoutSecrets } from '../access/secret.ts';
+import type { Gateway } from '../gateway.ts';
+import type { AuditEntry, AuditRow } from '../registry/store.ts';
+import type { Env } from '../web.ts';
+
+const ENTRIES_MAX = 20_000;
+/** Of what was before and after, each. */
+const CHARACTERS_MAX = 4_000;
+const PAGE_DEFAULT = 100;
+const PAGE_MAX = 1_000;
+const Query = z.object({
+  limit: z.coerce.number().int().min(1).max(PAGE_MAX).catch(PAGE_DEFAULT),
+  before: z.coerce.number().int().min(1).optional().catch(undefined),
+});
+
+/** For every route that is registered after it. */
+export function auditActions(admin: Hono<Env>, { registry }: Gateway, log: Logger): void {
+  admin.use('*', async (c, next) => {
+    const { method, url } = c.req;
+    if (method === 'GET' || method === 'HEAD') return next();
+    const before = method === 'POST' ? undefined : await stateOf(admin, c);
+    await next();
+    const { pathname, search } = new URL(url);
+    const entry: AuditEntry = {
+      atMs: Date.now(),
+      who: c.get('caller').who,
+      method,
+      path: withoutSecrets(pathname + search).slice(0, CHARACTERS_MAX),
+      status: c.res.status,
+      before: before && bounded(before),
+      after: bounded(await c.res.clone().text()),
+    };
+    try {
+      registry.accessRows.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
+    } catch (error) {
+      // It is done, and the answer must say so.
+      log.error({ err: error, ...entry }, 'this action could not be written into the audit log');
+    }
+  });
+}
+
+export function addAudit(admin: Hono<Env>, { registry }: Gateway): void {
+  admin.get('/admin/v1/audit', (c) =>
+    c.json({ data: registry.accessRows.audit(Query.parse(c.req.query())).map(view) }),
+  );
+}
+
+/** What the listener itself says of the thing: by its own route, else in the list that it is in. */
+async function stateOf(admin: Hono<Env>, c: Context<Env>): Promise<string | undefined> {
+  const { pathname } = new URL(c.req.url);
+  const get = async (path: string) => {
+    const response = await admin.request(path, {}, c.env);
+    if (response.ok && response.headers.get('content-type')?.startsWith('application/json')) return response.text();
+    await response.body?.cancel();
+    return undefined;
+  };
+  const own = await get(pathname);
+  if (own !== undefined) return own;
+  const slash = pathname.lastIndexOf('/');
+  const list = await get(pathname.slice(0, slash));
+  const rows = list === undefined ? undefined : (JSON.parse(list) as { data?: { id?: string }[] }).data;
+  const row = rows?.find(({ id }) => id === pathname.slice(slash + 1));
+  return row && JSON.stringify(row);
+}
+
+/** JSON, or nothing. */
+function bounded(text: string): string | undefined {
+  const clean = withoutSecrets(text);
+  if (clean.length > CHARACTERS_MAX) return JSON.stringify({ leftOut: `${clean.length} characters` });
+  return clean.startsWith('{') ? clean : undefined;
+}
+
+const view = ({ id, atMs, before, after, ...row }: AuditRow) => ({
+  id,
+  at: new Date(atMs).toISOString(),
+  ...row,
+  before: before === undefined ? null : JSON.parse(before),
+  after: after === undefined ? null : JSON.parse(after),
+});

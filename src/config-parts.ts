@@ -1,0 +1,12 @@
+// What the sections of the config's schema are made of.
+import { z } from 'zod';
+
+export const section = <S extends z.ZodRawShape>(about: string, shape: S) => z.strictObject(shape).describe(about);
+
+export const path = z
+  .string()
+  .min(1)
+  .refine(
+    (text) => !text.startsWith('~') && !text.includes('$'),
+    '~ and $VARIABLES are not expanded: write the whole path',
+  );
