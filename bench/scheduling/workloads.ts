@@ -174,7 +174,7 @@ function sweep(
 /** One needs two or three of four engines, the other a part of one. */
 function twoTrainings(name: string, fleet: Fleet, size: Size, seed: number): Workload {
   const random = seeded(seed);
-  const untilMs = size === 'quick' ? 480_000 : 1_200_000;
+  const untilMs = size === 'quick' ? 480_000 : 600_000;
   const large = rollouts(random, { model: 'large', groupsPerSecond: 5, untilMs });
   const small = rollouts(random, { model: 'small', groupsPerSecond: 0.4, untilMs });
   const requests = [...large.requests, ...small.requests];
@@ -237,9 +237,13 @@ const COMMON: Readonly<Record<string, Make>> = {
     return workload('interactive', ROW, people(seeded(seed), { adapters: 24, alpha: 1, perSecond: 8, untilMs }));
   },
   sessions: (seed, size) => {
-    const untilMs = size === 'quick' ? 240_000 : 900_000;
+    const untilMs = size === 'quick' ? 240_000 : 600_000;
     const agents = { adapters: 4, alpha: 0.6, turnsMean: 20, opening: 1500, out: 60, said: 250 };
-    return workload('sessions', ROW, people(seeded(seed), { ...agents, perSecond: 20, untilMs }));
+    return workload(
+      'sessions',
+      ROW,
+      people(seeded(seed), { ...agents, perSecond: size === 'quick' ? 20 : 10, untilMs }),
+    );
   },
   rollout: (seed, size) => twoTrainings('rollout', { backends: 4, slots: 2 }, size, seed),
   third: (seed) => third(seeded(seed)),

@@ -77,7 +77,7 @@ export async function play(door: Door, kind: Case, plan: Plan): Promise<Scene> {
 
 /**
  * Half of the clients ask a gateway, half the engine behind it, for the same adapters at the same time: whatever else slows it slows both.
- * An adapter whose files were never replaced has one name at both.
+ * An adapter whose files were never replaced has one name at both. Lengths are drawn alike, so that neither gets the longer ones.
  */
 export async function playSides(
   { gateway, engine }: { gateway: Door; engine: { readonly url: string } },

@@ -77,7 +77,7 @@ test(
 
     const starving = await engine.longStream(third, 4);
     expect(starving.status).toBe(200);
-    await loops.more(2 * OVERTAKEN);
+    await loops.more(4 * OVERTAKEN);
     expect(starving.data).toEqual([]);
     expect(starving.ended).toBe(false);
 
