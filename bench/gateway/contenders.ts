@@ -131,6 +131,6 @@ const configOf = ({ dir, enginePort, port, sparePort }: Site): string => `
 listen: 127.0.0.1:${port}
 admin: 127.0.0.1:${sparePort}
 data: ${dir}/data
-backends: [{ name: gpu-0, url: "http://127.0.0.1:${enginePort}", slots: ${SLOTS} }]
+backends: [{ name: gpu-0, url: "http://127.0.0.1:${enginePort}", slots: ${SLOTS}, runningMax: 4096 }]
 models: { my-model: { base: base, latest: published } }
 `;
