@@ -6,6 +6,7 @@ import { AdminClient, type AdminOptions, checkpoint, models, publicUrl, withAdmi
 import { loginName } from './alias.ts';
 import type { Work } from './sweep/agenda.ts';
 import { Announcement } from './sweep/announcement.ts';
+import { lock } from './sweep/lock.ts';
 import { Progress, sumTable } from './sweep/progress.ts';
 import { type RequestsFile, readRequests } from './sweep/requests.ts';
 import { fileName, Results, type StepSum, type Summary } from './sweep/results.ts';
@@ -78,15 +79,26 @@ async function sweep(wanted: Wanted, options: SweepOptions, terminal: Terminal):
   const requests = await readRequests(options.requests);
   const url = await publicUrl(options);
   const admin = await AdminClient.of(options, terminal);
-  const plan = await planOf(wanted, { admin, requests, options });
   const say = (text: string) => (options.json ? terminal.err(text) : terminal.out(text));
-  say(sayPlan(plan));
+  const plan = () => planOf(wanted, { admin, requests, options });
+  const looked = await plan();
+  say(sayPlan(looked));
   if (options.dryRun) return;
   await reach(url);
+  const unlock = lock(looked.results.directory);
+  try {
+    await run(await plan(), { admin, url, concurrency, patienceMs, terminal, quiet: options.json === true });
+  } finally {
+    unlock();
+  }
+}
+
+/** What was planned before the directory was ours may be done meanwhile: so the plan is made again. */
+async function run(plan: Plan, means: Means): Promise<void> {
   plan.results.prepare(plan.sums);
-  const stopped = await carryOut(plan, { admin, url, concurrency, patienceMs, terminal, quiet: options.json === true });
+  const stopped = await carryOut(plan, means);
   const summary = plan.results.save(plan.sums);
-  tell(plan, { summary, terminal, json: options.json === true });
+  tell(plan, { summary, terminal: means.terminal, json: means.quiet });
   conclude(plan, stopped);
 }
 

@@ -1,5 +1,6 @@
 // `stepgate sweep` as a person runs it: a process of its own, a real gateway, simulated engines with two slots.
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
@@ -52,6 +53,28 @@ const loads = () => house.sims[0]?.stats().loads;
 const seen = (): number => house.sims[0]?.stats().requests ?? 0;
 const asked = (): number => seen() - before;
 const files = (): Promise<string[]> => readdir(out).catch(() => []);
+
+describe('two sweeps and one directory', () => {
+  test('the second is refused while the first lives, with what to do; nothing is asked', async () => {
+    const file = await requests(lines(2));
+    await mkdir(out);
+    await writeFile(join(out, '.running'), `${process.pid}`);
+    const { code, err } = await sweep('my-model@10', file);
+    expect(code).toBe(2);
+    expect(err).toContain(`another sweep (process ${process.pid}) writes to`);
+    expect(err).toContain('--out');
+    expect(asked()).toBe(0);
+  });
+
+  test('one that was killed does not hold the directory for ever', async () => {
+    const file = await requests(lines(2));
+    await mkdir(out);
+    await writeFile(join(out, '.running'), `${spawnSync('true').pid}`);
+    expect((await sweep('my-model@10', file)).code).toBe(0);
+    expect(await ids(10)).toHaveLength(2);
+    expect(await files()).not.toContain('.running');
+  });
+});
 
 describe('a sweep', () => {
   test('asks every step every request, each once, with one load for each step, and says where the answers are', async () => {
