@@ -17,6 +17,7 @@ import { parseName } from './registry/name.ts';
 import type { AdapterTarget, RouterEvent } from './router/events.ts';
 import { Notice, nextOf } from './sweeps/notice.ts';
 import { type Row, Sweep, type SweepState } from './sweeps/sweep.ts';
+import { TicketTable } from './ticket-table.ts';
 
 /** Sweeps that run at once, and ended ones that are still told of. */
 const RUNNING_MAX = 1_000;
@@ -62,7 +63,7 @@ export class Sweeps {
   readonly #running = new Map<string, Sweep>();
   readonly #byModel = new Map<ModelName, Sweep[]>();
   readonly #ended: Sweep[] = [];
-  readonly #tickets = new Map<TicketId, { readonly sweep: Sweep; readonly row: Row }>();
+  readonly #tickets = new TicketTable<{ readonly ticket: TicketId; readonly sweep: Sweep; readonly row: Row }>();
   readonly #notice = new Notice();
   #timer: NodeJS.Timeout | undefined;
 
@@ -114,8 +115,8 @@ export class Sweeps {
   }
 
   /** Tickets of this sweep that have not ended. */
-  *ticketsOf(sweep: Sweep): Iterable<{ readonly ticket: TicketId; readonly row: Row }> {
-    for (const [ticket, entry] of this.#tickets) if (entry.sweep === sweep) yield { ticket, row: entry.row };
+  ticketsOf(sweep: Sweep): readonly { readonly ticket: TicketId; readonly row: Row }[] {
+    return this.#tickets.values().filter((entry) => entry.sweep === sweep);
   }
 
   /**
@@ -136,13 +137,13 @@ export class Sweeps {
       row = this.#walkOn(sweep, step, name);
     }
     sweep.took(row, this.#parts.now());
-    this.#tickets.set(ticket, { sweep, row });
+    this.#tickets.set(ticket, { ticket, sweep, row });
     return classSaid ? kind : 'eval';
   }
 
   /**
-   * By its own account an evaluation; or nothing is said, nobody waits for a stream, and the step is named outright and is not the one that
-   * `latest` leads to, which rollouts ask for.
+   * By its own account an evaluation; or nothing is said, nobody waits for a stream, and the step is named outright and was not the newest when it
+   * was asked for: rollouts ask for that one, and for a while after the next one has come, since trainers run some steps behind.
    */
   #mayBePart({ name, class: kind, classSaid, stream }: Candidate, checkpoint: Checkpoint): boolean {
     if (classSaid && kind === 'eval') return true;
@@ -150,7 +151,11 @@ export class Sweeps {
     if (kind === 'interactive' && step !== undefined) this.#notice.dismiss(model, step);
     if (classSaid || stream) return false;
     if (name !== checkpoint.name && parseName(name).kind !== 'step') return false;
-    return this.#parts.catalog.latest(model)?.id !== checkpoint.id;
+    if (step === undefined) return false;
+    const { catalog } = this.#parts;
+    const isNewest = catalog.newest(model)?.id === checkpoint.id || catalog.latest(model)?.id === checkpoint.id;
+    if (isNewest) this.#notice.follow(model, step);
+    return !this.#notice.isFollowed(model, step);
   }
 
   /** The newest that has this step, or walks through the model's steps. */

@@ -4,7 +4,15 @@ import type { AdapterId } from '../domain.ts';
 import type { AdapterTarget } from './events.ts';
 import type { Policy } from './policy.ts';
 import type { Slots } from './slots.ts';
-import { type BackendState, failureOf, type Held, type RouterState, serves } from './state.ts';
+import {
+  type BackendState,
+  failureOf,
+  type Held,
+  holdersOf,
+  isLoadingAnywhere,
+  type RouterState,
+  serves,
+} from './state.ts';
 
 /** What makes room for a guess must be worth less than one request of two minutes ago (demand.ts). */
 const DEMAND_MAX = 0.5;
@@ -49,9 +57,8 @@ export class Prefetch {
 
   /** A line whose adapter is neither there nor on its way. */
   #isSlotWanted(): boolean {
-    for (const { adapter } of this.#state.lines.values()) {
-      if (![...this.#state.backends.values()].some(({ held }) => isServing(held.get(adapter)))) return true;
-    }
+    for (const { adapter } of this.#state.lines.values())
+      if (holdersOf(this.#state, adapter).size === 0 && !isLoadingAnywhere(this.#state, adapter)) return true;
     return false;
   }
 
@@ -90,6 +97,3 @@ export class Prefetch {
     return announced.of(adapter) === 0 && demand.of(adapter, now) < DEMAND_MAX;
   }
 }
-
-const isServing = (held: Held | undefined): boolean =>
-  held?.residency.state === 'ready' || held?.residency.state === 'loading';

@@ -1,8 +1,7 @@
 // Who runs next where an adapter is ready: the limit of what one engine runs at once, and who gets the room when a request ends.
 // It dispatches; it never loads or drains (lines.ts does).
-import type { RequestClass, TenantId } from '../domain.ts';
+import type { TenantId } from '../domain.ts';
 import type { Effect } from './effects.ts';
-import { nearest } from './near.ts';
 import { rank } from './order.ts';
 import type { Policy } from './policy.ts';
 import type { Slots } from './slots.ts';
@@ -42,9 +41,15 @@ export class Room {
     this.#emit = emit;
   }
 
-  /** Those of them where one more request of this class may run. */
-  among(backends: readonly BackendState[], kind: RequestClass): BackendState[] {
-    return backends.filter((backend) => backend.inFlight < backend.limit.of(kind));
+  /**
+   * Of those that are ready for it, the engine that has the answer from which it goes on, full or not, since elsewhere it could not; else the
+   * policy's choice among those with room for one more of its class.
+   */
+  of(ready: readonly BackendState[], { near, class: kind, affinity }: Ticket): BackendState | undefined {
+    const own = near === undefined ? undefined : ready.find(({ name }) => name === near);
+    if (own !== undefined) return own;
+    const roomy = ready.filter((backend) => backend.inFlight < backend.limit.of(kind));
+    return roomy.length === 0 ? undefined : this.#policy.route(roomy, affinity);
   }
 
   /** Who waits for an adapter that is ready, or for a base, runs for as long as there is room: the most urgent first. */
@@ -61,9 +66,7 @@ export class Room {
     const { target } = ticket;
     const able = target.kind === 'base' ? this.#state.backends.values() : holdersOf(this.#state, target.adapter);
     const ready = [...able].filter((backend) => serves(backend, target));
-    const near = ready.find(({ name }) => name === ticket.near); // full or not: elsewhere it could not go on
-    const roomy = near === undefined ? this.among(ready, ticket.class) : [near];
-    return roomy.length === 0 ? undefined : nearest(this.#policy, roomy, ticket);
+    return this.of(ready, ticket);
   }
 
   /**
@@ -107,10 +110,9 @@ export class Room {
 
   #noteTurn(backend: BackendState, tenant: TenantId): void {
     const { turns } = backend;
-    turns.delete(tenant);
     turns.set(tenant, ++this.#turns);
-    const [longestAgo] = turns.size > TURNS_MAX ? turns.keys() : [];
-    if (longestAgo !== undefined) turns.delete(longestAgo);
+    if (turns.size <= TURNS_MAX) return;
+    for (const [other, turn] of turns) if (turn <= this.#turns - TURNS_MAX) turns.delete(other);
   }
 
   #dispatch(

@@ -1,16 +1,14 @@
 // The one owner of the router's state: an event in, effects out, deterministic. It never awaits, logs, measures or asks the time.
 // What happens to slots is in slots.ts, who waits is in lines.ts, which backend is preferred is in policy.ts.
-import type { AdapterId, BackendName, SweepId, TicketId } from '../domain.ts';
+import type { BackendName, SweepId, TicketId } from '../domain.ts';
 import { assertNever } from '../domain.ts';
 import type { Expected } from './announced.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent, Target } from './events.ts';
 import { Keeper } from './keeper.ts';
 import { Lines } from './lines.ts';
-import { nearest } from './near.ts';
 import type { RouterOptions } from './options.ts';
 import { earlier } from './order.ts';
-import type { Policy } from './policy.ts';
 import { leastLoaded } from './policy.ts';
 import { Prefetch } from './prefetch.ts';
 import { Publications } from './publications.ts';
@@ -26,7 +24,6 @@ type Event<T extends RouterEvent['type']> = Extract<RouterEvent, { type: T }>;
 export class Router {
   readonly state: RouterState;
   readonly #options: RouterOptions;
-  readonly #policy: Policy;
   readonly #slots: Slots;
   readonly #lines: Lines;
   readonly #keeper: Keeper;
@@ -40,10 +37,9 @@ export class Router {
     this.#options = options;
     const { drainAfterMs: dueAfterMs, quantumLoads, batchLoads, batchMsMax } = options;
     this.state = emptyState({ dueAfterMs, quantumLoads, batchLoads, batchMsMax });
-    this.#policy = options.policy ?? leastLoaded;
     const emit = (effect: Effect) => this.#effects.push(effect);
     this.#slots = new Slots(this.state, emit);
-    const parts = { state: this.state, slots: this.#slots, policy: this.#policy, options, emit };
+    const parts = { state: this.state, slots: this.#slots, policy: options.policy ?? leastLoaded, options, emit };
     this.#lines = new Lines(parts);
     this.#keeper = new Keeper(parts);
     this.#replicas = new Replicas(parts);
@@ -167,8 +163,18 @@ export class Router {
     if (able.length === 0) return this.#lines.refusals.unable(id, target); // 1
     const order = ++this.state.arrivals;
     const ticket: Ticket = {
-      ...{ id, target, class: kind, tenant, affinity, near, arrivedAt: now, order },
-      ...{ since: now, turn: undefined, attempts: 0, place: { kind: 'waiting' } },
+      id,
+      target,
+      class: kind,
+      tenant,
+      affinity,
+      near,
+      order,
+      arrivedAt: now,
+      since: now,
+      turn: undefined,
+      attempts: 0,
+      place: { kind: 'waiting' },
     };
     this.state.tickets.set(id, ticket);
     if (target.kind === 'adapter') {
@@ -176,10 +182,9 @@ export class Router {
       if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
     }
     const ready = target.kind === 'base' ? able : able.filter((backend) => isReady(backend.held.get(target.adapter)));
-    const nearby = ready.find(({ name }) => name === near);
-    if (nearby !== undefined) return this.#dispatchAmong([nearby], ticket, now); // 2, full or not: elsewhere it could not go on
-    const roomy = this.#lines.room.among(ready, kind);
-    if (roomy.length > 0 && !this.#lines.isAhead(target)) return this.#dispatchAmong(roomy, ticket, now); // 2
+    const holder = this.#lines.room.of(ready, ticket);
+    if (holder !== undefined && (holder.name === near || !this.#lines.isAhead(target)))
+      return this.#dispatch(ticket, holder, now); // 2
     if (target.kind === 'adapter' && ready.length === 0) {
       const failures = able.map((backend) => failureOf(this.state, backend.name, target.adapter, now));
       const [failure] = failures;
@@ -210,14 +215,9 @@ export class Router {
   }
 
   #dispatch(ticket: Ticket, backend: BackendState, now: number): void {
-    const why = ticket.target.kind === 'base' ? 'base' : 'resident';
-    this.#effects.push(this.#slots.lease(ticket, backend, why, now));
-  }
-
-  #dispatchAmong(holders: readonly BackendState[], ticket: Ticket, now: number): void {
-    const holder = nearest(this.#policy, holders, ticket);
-    this.#dispatch(ticket, holder, now);
-    if (ticket.target.kind === 'adapter') this.#replicas.follow(ticket.target, ticket.class, now);
+    const { target } = ticket;
+    this.#effects.push(this.#slots.lease(ticket, backend, target.kind === 'base' ? 'base' : 'resident', now));
+    if (target.kind === 'adapter') this.#replicas.follow(target, ticket.class, now);
   }
 
   #cancelled(id: TicketId, now: number): void {
@@ -288,12 +288,5 @@ export class Router {
   isShared(target: Target): boolean {
     const holders = target.kind === 'base' ? this.state.backends.size : holdersOf(this.state, target.adapter).size;
     return holders > 1;
-  }
-
-  /** Requests in flight on an adapter, over the fleet. */
-  leasesOf(adapter: AdapterId): number {
-    let leases = 0;
-    for (const backend of this.state.backends.values()) leases += backend.held.get(adapter)?.leases ?? 0;
-    return leases;
   }
 }

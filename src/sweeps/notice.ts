@@ -1,5 +1,5 @@
 // Tells an evaluation from its requests: many unstreamed ones for one step, then for another, then for a third. Pure and bounded; one look-up or
-// two for a request. Who calls it leaves out what is no evaluation: bare names, the step that `latest` leads to, classes that say otherwise.
+// two for a request. Who calls it leaves out what is no evaluation: bare names, steps that were asked for as the newest, classes that say otherwise.
 import type { ModelName } from '../domain.ts';
 
 /** Requests for one step within `BURST_MS` that no person makes by hand. */
@@ -26,6 +26,18 @@ type Trail = Map<number, Trace>;
 
 export class Notice {
   readonly #trails = new Map<ModelName, Trail>();
+  /** The steps of each model that were asked for while they were the newest, last ones last. */
+  readonly #followed = new Map<ModelName, Map<number, true>>();
+
+  /** It is the newest and is asked for: those who do follow the training, with this step and with those after it. */
+  follow(model: ModelName, step: number): void {
+    const steps = this.#followed.get(model) ?? bounded(this.#followed, model, new Map<number, true>(), MODELS_MAX);
+    if (!steps.has(step)) bounded(steps, step, true, TRAIL_MAX);
+  }
+
+  isFollowed(model: ModelName, step: number): boolean {
+    return this.#followed.get(model)?.has(step) === true;
+  }
 
   /** @returns the steps with their requests so far, in the order in which they came, when these make an evaluation */
   note(model: ModelName, step: number, now: number): readonly { step: number; requests: number }[] | undefined {

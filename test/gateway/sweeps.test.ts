@@ -143,6 +143,16 @@ describe('a sweep that says nothing of itself', () => {
     ['rollouts by the bare name', (house: House) => many(house, 0, 30, {}, { model: 'my-model' })],
     ['rollouts of the newest step', (house: House) => many(house, 40, 30)],
     [
+      'rollouts of a trainer that runs a step behind',
+      async (house: House) => {
+        for (const step of [40, 50, 60, 70, 80]) {
+          await many(house, step, 9);
+          await house.write(step + 10);
+          await many(house, step, 9);
+        }
+      },
+    ],
+    [
       'rollouts that say so',
       async (house: House) => {
         for (const step of [10, 20, 30]) await many(house, step, 9, { 'x-stepgate-class': 'rollout' });
