@@ -1,6 +1,7 @@
 // `stepgate serve`: read the config, start the gateway, say where it is, stop it when asked. The gateway itself is src/serve.ts.
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { type Config, defaultConfig } from '../config.ts';
 import { readConfig } from './admin-client.ts';
@@ -42,8 +43,16 @@ function check(config: Config, terminal: Terminal): void {
       terminal.err(`note: models.${name}.watch: ${watch} does not exist yet`);
 }
 
+/**
+ * After a burst, V8 takes the objects of requests for long-lived and makes them in the old generation at once ("pretenuring"). There they are dead
+ * within a second, and keep all that they point to alive until the next full collection: each young collection then copies 6 to 10 MB instead
+ * of 0.1 to 0.5, in 15 to 30 ms instead of 2, and the heap takes twice the memory (256 clients for 5 s, then 1,000 streams per second, --trace-gc).
+ */
+const COLLECTOR = '--no-allocation-site-pretenuring';
+
 async function serve(config: Config, options: Options, terminal: Terminal): Promise<void> {
   const log = createLog({ level: options.logLevel, readable: terminal.interactive, out: terminal.out });
+  setFlagsFromString(COLLECTOR);
   // Imported only here: the other commands start in half the time without the server's modules.
   const { start } = await import('../serve.ts');
   const running = await start(config, { log, variable: terminal.variable }).catch(async (error: unknown) => {
