@@ -14,7 +14,7 @@ import { type OutcomeCode, outcomeOf } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
 import { placeOf } from './openai/answer-id.ts';
 import { sendError } from './openai/error-body.ts';
-
+import { headerText } from './openai/header-text.ts';
 import { type Env, requestIdOf, wrongMethod } from './web.ts';
 
 const ROUTES = [
@@ -54,7 +54,11 @@ function pass(c: Context<Env>, gateway: Gateway, label: string): Response {
       headers: requestHeaders(incoming.headers, requestId),
       body: [],
       response,
-      responseHeaders: { 'x-request-id': requestId, 'x-stepgate-model': to, 'x-stepgate-backend': backend.name },
+      responseHeaders: {
+        'x-request-id': requestId,
+        'x-stepgate-model': headerText(to),
+        'x-stepgate-backend': backend.name,
+      },
       echo: { from, to },
       replayable: false,
       typedEvents: true,

@@ -12,6 +12,7 @@ import { type ErrorCode, StepgateError } from './errors.ts';
 import { answerId } from './openai/answer-id.ts';
 import { appendMember } from './openai/body.ts';
 import { errorBody, sendError } from './openai/error-body.ts';
+import { headerText } from './openai/header-text.ts';
 import type { Upload } from './openai/read-form.ts';
 import type { Route } from './openai/routes.ts';
 import { comment, errorEvent } from './openai/sse.ts';
@@ -161,7 +162,7 @@ export class Exchange {
   #headers(): Record<string, string> {
     return {
       'x-request-id': this.asked.requestId,
-      'x-stepgate-model': this.model,
+      'x-stepgate-model': headerText(this.model),
       ...(this.placed && { 'x-stepgate-backend': this.placed.backend, 'x-stepgate-why': this.placed.why }),
     };
   }
@@ -206,7 +207,7 @@ export class Exchange {
     const { response, requestId, route } = this.asked;
     const error = new StepgateError(code, message);
     if (!response.headersSent)
-      sendError(response, error, { 'x-request-id': requestId, 'x-stepgate-model': this.model });
+      sendError(response, error, { 'x-request-id': requestId, 'x-stepgate-model': headerText(this.model) });
     else if (!response.writableEnded) response.end(errorEvent(errorBody(error).error, route.typedEvents));
     this.#listener.over(this, code);
   }

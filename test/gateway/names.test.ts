@@ -141,3 +141,19 @@ describe('retention', () => {
     expect((await house.ask('my-model@5')).status).toBe(410);
   });
 });
+
+test('a name in any letters is answered, refused and streamed under its own name: headers tell it percent-encoded', async () => {
+  const house = await setUp({ latest: 'published' });
+  const path = await house.write(5);
+  expect((await admin(house, 'POST', '/checkpoints', { name: 'имя@1', path })).status).toBe(201);
+  const told = (headers: Headers) => decodeURIComponent(headers.get('x-stepgate-model') ?? '');
+  const whole = await house.ask('имя@1');
+  expect([whole.status, whole.model, told(whole.headers)]).toEqual([200, 'имя@1', 'имя@1']);
+  const request = { model: 'имя@1', messages: [{ role: 'user', content: 'x' }], stream: true };
+  const streamed = await house.post('/v1/chat/completions', request);
+  expect([streamed.status, told(streamed.headers)]).toEqual([200, 'имя@1']);
+  expect(await streamed.text()).toContain('"model":"имя@1"');
+  await house.sims[0]?.close();
+  const failed = await house.ask('имя@1');
+  expect([failed.status, told(failed.headers)]).toEqual([503, 'имя@1']);
+});

@@ -1,6 +1,7 @@
 // One request of a sweep, once: asks, and says whether the answer counts or the same is to be asked again. Decides no waiting.
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'undici';
+import { headerText } from '../../openai/header-text.ts';
 import type { Item } from './agenda.ts';
 import type { ResultLine } from './results.ts';
 
@@ -58,7 +59,7 @@ export class Sender {
         };
       }
       const said = headers['x-stepgate-model'];
-      if (status < 400 && said !== work.name) {
+      if (status < 400 && said !== headerText(work.name)) {
         const message = `${work.name} was asked for, and ${said ?? 'nobody that says its name'} answered; is ${this.#url} the gateway?`;
         return { kind: 'line', line: refused('wrong_model', message) };
       }
