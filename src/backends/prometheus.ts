@@ -19,8 +19,13 @@ export const declares = (text: string, family: string): boolean => text.includes
 
 const ESCAPES: Record<string, string> = { '\\n': '\n', '\\"': '"', '\\\\': '\\' };
 
+/** Longer ones are not read: what they hold are lists of names, and nothing that we look for. */
+const LABELS_CHARS_MAX = 64 * 1024;
+
+/** Up to the first that is no label. Sticky: searching for the next one takes the square of what lies between. */
 function parseLabels(text: string): Map<string, string> {
-  const pairs = text.matchAll(/([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"/g);
+  if (text.length > LABELS_CHARS_MAX) return new Map();
+  const pairs = text.matchAll(/\s*([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"\s*(?:,|$)/gy);
   return new Map(
     [...pairs].map(([, name, value]) => [
       String(name),

@@ -15,10 +15,18 @@ const MESSAGE_CHARS_MAX = 300;
 /** The engine's own words, unwrapped and on one line: of `{"error":{"message"}}`, of the flat shape of older versions, of FastAPI's. */
 export function messageOf({ status, type, text }: Answer): string {
   const words = spoken(parse(text)) ?? (/html/i.test(type) ? '' : text);
-  const inner = /Worker failed with error '(.*)', please check/s.exec(words)?.[1] ?? words;
-  const line = inner.replace(/\s+/g, ' ').trim();
+  const line = unwrapped(words).replace(/\s+/g, ' ').trim();
   if (line === '') return `it gave no reason (HTTP ${status}${type === '' ? '' : ` ${type}`}); its log may`;
   return line.length > MESSAGE_CHARS_MAX ? `${line.slice(0, MESSAGE_CHARS_MAX)}...` : line;
+}
+
+const WRAPPED = ["Worker failed with error '", "', please check"] as const;
+
+/** Not by a pattern: that would take the square of the length where the wrapping begins often and never ends. */
+function unwrapped(words: string): string {
+  const begin = words.indexOf(WRAPPED[0]) + WRAPPED[0].length;
+  const end = words.lastIndexOf(WRAPPED[1]);
+  return begin < WRAPPED[0].length || end < begin ? words : words.slice(begin, end);
 }
 
 /** Neither vLLM nor FastAPI answered: something in front of them did, and nobody knows how the engine fared. */

@@ -52,8 +52,13 @@ export function parsePythonJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
+    // By tokens, not by whole strings: a pattern for those takes the square of the length where one does not end, and overflows on a long one.
+    let isInString = false;
     return JSON.parse(
-      text.replace(/"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g, (found) => (found.startsWith('"') ? found : 'null')),
+      text.replace(/\\.|"|-?\b(?:NaN|Infinity)\b/gs, (found) => {
+        if (found === '"') isInString = !isInString;
+        return found === '"' || found.startsWith('\\') || isInString ? found : 'null';
+      }),
     );
   }
 }

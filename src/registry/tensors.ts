@@ -92,6 +92,9 @@ function judgeShapes(pairs: Pairs, ranks: readonly number[]): string[] {
 /** Formats differ in how they name and fuse experts, so they are not judged. */
 export const isExpert = (module: string): boolean => /\bexperts\b/.test(module);
 
+/** No model is nested deeper; a name of a million dots must not be compared a million times. */
+const PARTS_MAX = 32;
+
 /** A pattern cannot be compared: it may be Python's own kind, or a word such as all-linear. */
 function judgeModules(modules: readonly string[], targets: string | readonly string[]): string[] {
   if (typeof targets === 'string') return [];
@@ -102,7 +105,7 @@ function judgeModules(modules: readonly string[], targets: string | readonly str
     const parts = module.split('.');
     let found = false;
     // A target names a module by its whole name or by its last parts.
-    for (let from = parts.length - 1; from >= 0; from--) {
+    for (let from = parts.length - 1; from >= Math.max(0, parts.length - PARTS_MAX); from--) {
       const ending = parts.slice(from).join('.');
       if (!known.has(ending)) continue;
       found = true;
