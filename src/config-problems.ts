@@ -1,6 +1,17 @@
 // What is wrong with a config file, said to the person who wrote it: file:line:column, the key, and what to write instead.
 // Knows YAML positions and the JSON schema; the rules themselves are in config.ts.
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  stringify,
+  visit,
+} from 'yaml';
 
 /** The part of a JSON schema that a message needs. */
 export interface Shape {
@@ -52,21 +63,30 @@ export function readYaml(
   source: Source,
 ): { value: unknown; problems(issues: readonly Issue[]): string[] } {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   const line = (offset: number, about: string) => {
     const { line, col } = lines.linePos(offset);
-    return { offset, text: `${source.file ?? 'config'}:${Math.max(line, 1)}:${Math.max(col, 1)}: ${about}` };
+    return { offset, text: `${source.file ?? 'config'}:${Math.max(line, 1)}:${Math.max(col, 1)}: ${onOneLine(about)}` };
   };
   if (document.errors.length > 0)
     throw new ConfigError(document.errors.map((error) => line(error.pos[0], sayYaml(error, text)).text));
 
+  // No object can have this key as others: the schema would not see it, and not a word be said.
+  visit(document, {
+    Pair: (_, { key }) => {
+      if (isScalar(key) && key.value === '__proto__')
+        throw new ConfigError([line(key.range?.[0] ?? 0, '__proto__: this cannot be a key; choose another name').text]);
+    },
+  });
   const value = toValue(document, (offset, about) => new ConfigError([line(offset, about).text]), text);
-  const problems = (issues: readonly Issue[]) =>
-    issues
+  // A number may be too large in two ways, and is told once.
+  const problems = (issues: readonly Issue[]) => {
+    const all = issues
       .flatMap((issue) => explain(issue, { value, shape: source.shape }))
       .map(({ path, about }) => line(offsetOf(document, path), `${path.length === 0 ? '' : `${show(path)}: `}${about}`))
-      .sort((a, b) => a.offset - b.offset)
-      .map(({ text }) => text);
+      .sort((a, b) => a.offset - b.offset);
+    return [...new Set(all.map(({ text }) => text))];
+  };
   return { value, problems };
 }
 
@@ -123,7 +143,9 @@ function unknownKey(key: string, shape: Shape | undefined, root: Shape): string 
   const known = Object.keys(shape?.properties ?? {});
   const near = nearest(key, known);
   if (near !== undefined) return `unknown key; did you mean "${near}"?`;
-  const home = Object.entries(root.properties ?? {}).find(([, section]) => key in (section.properties ?? {}));
+  const home = Object.entries(root.properties ?? {}).find(([, section]) =>
+    Object.hasOwn(section.properties ?? {}, key),
+  );
   if (home !== undefined) return `unknown key here; it belongs under "${home[0]}:"`;
   return `unknown key; take it out, or use one of ${known.join(', ')}`;
 }
@@ -166,7 +188,7 @@ function shapeAt(root: Shape, path: readonly PropertyKey[]): Shape | undefined {
   for (const key of path) {
     const others: Shape | undefined =
       typeof shape?.additionalProperties === 'object' ? shape.additionalProperties : undefined;
-    shape = typeof key === 'number' ? shape?.items : (shape?.properties?.[String(key)] ?? others);
+    shape = typeof key === 'number' ? shape?.items : (own(shape?.properties, key) ?? others);
   }
   return shape;
 }
@@ -174,9 +196,13 @@ function shapeAt(root: Shape, path: readonly PropertyKey[]): Shape | undefined {
 function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   let value = root;
   for (const key of path)
-    value = typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined;
+    value = typeof value === 'object' && value !== null ? own(value as Record<PropertyKey, unknown>, key) : undefined;
   return value;
 }
+
+/** `constructor` and its like are keys that somebody may write, and no object has. */
+const own = <T>(object: Readonly<Record<PropertyKey, T>> | undefined, key: PropertyKey): T | undefined =>
+  object !== undefined && Object.hasOwn(object, key) ? object[key] : undefined;
 
 /** Where the key of `path` is written; for a missing one, where the mapping that lacks it begins. */
 function offsetOf(document: Document, path: readonly PropertyKey[]): number {
@@ -199,9 +225,16 @@ function offsetOf(document: Document, path: readonly PropertyKey[]): number {
 
 function show(path: readonly PropertyKey[]): string {
   return path
-    .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${String(key)}`))
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index === 0 ? '' : '.'}${sayKey(String(key))}`))
     .join('');
 }
+
+/** As it is written, where that is one word. */
+const sayKey = (key: string): string => (/^[^\s"]+$/.test(key) ? key : JSON.stringify(key));
+
+/** A problem is one line, and a terminal may show it. */
+const onOneLine = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 /** The known word that differs by a typing mistake (in a third of its letters at most), if there is one. */
 function nearest(word: string, known: readonly string[]): string | undefined {

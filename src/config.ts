@@ -129,8 +129,11 @@ export function defaultConfig(): Config {
 
 /** What a config file may hold, for editors: config/stepgate.schema.json. */
 export function configJsonSchema(): Shape {
-  return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }) as Shape;
+  shape ??= z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }) as Shape;
+  return shape;
 }
+/** Made once: it takes longer than all the rest of reading a config. */
+let shape: Shape | undefined;
 
 function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
   const models = Object.entries(raw.models).map(
