@@ -1,6 +1,7 @@
 // Reads and judges the header of a safetensors file: 8 bytes little-endian length, JSON, then the tensors' bytes.
 // Whether the file is whole follows from its size; the tensors themselves are read by `findNaN` alone.
 // Rules: https://huggingface.co/docs/safetensors (no holes, no overlaps, offsets from the header's end).
+import { isUtf8 } from 'node:buffer';
 import { constants, open } from 'node:fs/promises';
 import { z } from 'zod';
 import { fill } from './originals.ts';
@@ -24,6 +25,12 @@ export type SafetensorsFile =
 
 const Natural = z.number().int().nonnegative();
 const Entry = z.object({ dtype: z.string(), shape: z.array(Natural), data_offsets: z.tuple([Natural, Natural]) });
+
+/** Of one element. The library refuses a tensor whose bytes are not those of its shape; of kinds that are not here nothing is said. */
+const ELEMENT_BYTES: Readonly<Record<string, number | undefined>> = {
+  ...{ BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, U16: 2, I16: 2, F16: 2, BF16: 2 },
+  ...{ U32: 4, I32: 4, F32: 4, U64: 8, I64: 8, F64: 8 },
+};
 
 /** A regular file, or what was read of it; `read` gives zeros where there is nothing (any more). */
 export interface Bytes {
@@ -57,7 +64,9 @@ export async function judgeSafetensors(file: Bytes): Promise<SafetensorsFile> {
   if (length > HEADER_BYTES_MAX) return broken(`claims a header of ${length} bytes; it is no safetensors file`);
   const dataStart = FILE_HEADER_BYTES + length;
   if (size < dataStart) return broken(`has ${size} bytes, less than its header of ${dataStart}`);
-  const header = parseHeader((await file.read(FILE_HEADER_BYTES, length)).toString('utf8'));
+  const text = await file.read(FILE_HEADER_BYTES, length);
+  if (!isUtf8(text)) return broken('has a header that is not UTF-8');
+  const header = parseHeader(text.toString('utf8'));
   if (typeof header === 'string') return broken(header);
   const expected = dataStart + header.dataBytes;
   if (size !== expected) return broken(`has ${size} of ${expected} bytes`);
@@ -80,6 +89,9 @@ export function parseHeader(text: string): { tensors: ReadonlyMap<string, Tensor
     const entry = Entry.safeParse(value);
     if (!entry.success) return `has a header whose tensor "${name}" lacks dtype, shape or data_offsets`;
     const { dtype, shape, data_offsets: range } = entry.data;
+    const elementBytes = Object.hasOwn(ELEMENT_BYTES, dtype) ? ELEMENT_BYTES[dtype] : undefined;
+    if (elementBytes !== undefined && range[1] - range[0] !== shape.reduce((all, one) => all * one, elementBytes))
+      return `has a header whose tensor "${name}" has another size than its shape`;
     tensors.set(name, { dtype, shape, begin: range[0], end: range[1] });
     ranges.push(range);
   }
