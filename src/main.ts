@@ -19,7 +19,7 @@ import { schemaCommand } from './cli/schema.ts';
 import { serveCommand } from './cli/serve.ts';
 import { simCommand } from './cli/sim.ts';
 import { sweepCommand } from './cli/sweep.ts';
-import { Failure, type Terminal } from './cli/terminal.ts';
+import { Failure, printable, type Terminal } from './cli/terminal.ts';
 import { ConfigError } from './config.ts';
 
 const SAME_WISH_MS = 500;
@@ -30,8 +30,8 @@ const terminal: Terminal = {
   width: interactive ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY,
   interactive,
   colour: interactive && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
-  out: (text) => void process.stdout.write(`${text}\n`),
-  err: (text) => void process.stderr.write(`${text}\n`),
+  out: (text) => void process.stdout.write(`${printable(text)}\n`),
+  err: (text) => void process.stderr.write(`${printable(text)}\n`),
   show: (text) => void process.stdout.write(`\r\x1b[2K${text}`),
   stopped: () =>
     new Promise((resolve) => {

@@ -31,5 +31,5 @@ const digestOf = (secret: string): string => hash('sha256', secret, 'hex');
 export const isSame = (digest: string, other: string): boolean =>
   timingSafeEqual(Buffer.from(digest, 'hex'), Buffer.from(other, 'hex'));
 
-/** Any text, with the secrets of keys taken out of it. */
-export const withoutSecrets = (text: string): string => text.replace(/(sg_[0-9a-f]{12})\.[\w-]+/g, '$1.***');
+/** Any text, with the secrets of keys taken out of it, also of two that stand without a space between them. */
+export const withoutSecrets = (text: string): string => text.replace(/(sg_[0-9a-f]{12})\.[\w.-]+/g, '$1.***');

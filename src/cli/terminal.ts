@@ -46,6 +46,12 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), ...rows.map(line)].join('\n');
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
+const UNPRINTABLE = /\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]/g;
+
+/** What a terminal may be shown: names in other people's files (tensors, metrics, bases) could move its cursor or set its title. Colours stay. */
+export const printable = (text: string): string => text.replace(UNPRINTABLE, '\ufffd');
+
 /** 1_234_567 -> `1.2 MB`. */
 export function sayBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];

@@ -34,7 +34,7 @@ export class Echo {
     const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     const pieces: Buffer[] = [];
     let sent = 0;
-    for (let at = bytes.indexOf(KEY); at !== -1; at = bytes.indexOf(KEY, at + 1)) {
+    for (let at = bytes.indexOf(KEY); at !== -1; at = bytes.indexOf(KEY, Math.max(sent, at + 1))) {
       const length = this.#matchLength(bytes, at);
       if (length === 0) continue;
       pieces.push(bytes.subarray(sent, at), this.#to);
