@@ -1,5 +1,6 @@
 // The store in SQLite: WAL mode with synchronous FULL, so what `commit` returned from is on the disk. It stores and loads, and decides nothing.
 // One process owns the file (exclusive lock), as one process owns the adapter store beside it.
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import {
   as,
@@ -30,6 +31,7 @@ import {
 } from './rows.ts';
 import type { Alias, AuditRow, Change, KeyRow, Move, Pin, ReservationRow, Sighting, Store } from './store.ts';
 
+const FILE_MODE = 0o600;
 const LOCK_WAIT_MS = 1_000;
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
@@ -50,6 +52,8 @@ export class Database implements Store {
   /** Throws an Error with a sentence for people: in use by another process, newer than this version, no database. */
   constructor(options: DatabaseOptions) {
     this.#pathOf = options.pathOf;
+    // Digests of keys, the audit log: its owner's alone, whatever the umask. SQLite gives the log beside it the same mode.
+    closeSync(openSync(options.file, 'a', FILE_MODE));
     this.#db = new DatabaseSync(options.file, { timeout: LOCK_WAIT_MS });
     try {
       this.#db.exec(

@@ -149,6 +149,15 @@ describe('the database file', () => {
     db.close();
   });
 
+  test("and the log beside it are its owner's alone, whatever the umask: digests of keys are in it", () => {
+    const file = join(scratch(), 'registry.sqlite');
+    const umask = process.umask(0);
+    const database = open(file);
+    process.umask(umask);
+    for (const path of [file, `${file}-wal`]) expect(statSync(path).mode & 0o777).toBe(0o600);
+    database.close();
+  });
+
   test('of a newer version is refused in words that say what to do, and is left as it was', () => {
     const file = join(scratch(), 'registry.sqlite');
     const db = new DatabaseSync(file);
