@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { configMarkdown, configSchemaText } from '../../src/cli/schema.ts';
 import { ConfigError, defaultConfig, isLoopback, parseConfig } from '../../src/config.ts';
@@ -242,27 +241,6 @@ describe('a config that cannot be used is refused with file, line, key and fix',
 
   test('without a file the message still has its line', () => {
     expect(() => parseConfig('x: 1', { file: undefined })).toThrow('config:1:1: x: unknown key');
-  });
-
-  test('whatever the text, it is a Config or a ConfigError that names a line', () => {
-    const text = fc.oneof(
-      fc.string(),
-      fc.json(),
-      fc.stringMatching(/^((listen|models|backends|limits): ?[-[{}\]"'*&:a1\n ]{0,20}\n?){1,4}$/),
-    );
-    fc.assert(
-      fc.property(text, (input) => {
-        try {
-          return Object.isFrozen(parse(input));
-        } catch (error) {
-          return (
-            error instanceof ConfigError &&
-            error.problems.every((problem) => /^\/etc\/stepgate\/gate\.yaml:\d+:\d+: ./.test(problem))
-          );
-        }
-      }),
-      { numRuns: 500 },
-    );
   });
 });
 

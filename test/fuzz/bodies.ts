@@ -99,7 +99,7 @@ export const bodies: Target = {
   name: 'bodies',
   promise:
     'of a body is found what JSON.parse finds, bytes that are no JSON are refused, and splicing changes nothing but the model',
-  slice: 6_000,
+  slice: 2_000,
   property: () =>
     fc.property(
       document,

@@ -132,7 +132,7 @@ export const configs: Target = {
   name: 'configs',
   promise:
     'a good config is taken, one mistake is told with its line and its key, and any text is taken or refused line by line',
-  slice: 700,
+  slice: 400,
   property: () =>
     fc.property(file, fc.nat(), damagedText(file.map(textOf), ':#-{}[]"\'&*!|>%@\t ~,?'), (lines, which, near) => {
       same(problemsOf(textOf(lines)), []);

@@ -50,7 +50,7 @@ export const keys: Target = {
   name: 'keys',
   promise:
     'nobody is let in but with the whole of a key that counts, in the first header that holds one; and no log keeps a secret',
-  slice: 8_000,
+  slice: 4_000,
   property: () => {
     const { access, live, all, adminId } = house();
     const key = fc.constantFrom(...all);
@@ -108,7 +108,7 @@ const connection = fc.option(
 export const headers: Target = {
   name: 'headers',
   promise: 'no header of the table crosses, nor one that Connection names; every other one does, as it was',
-  slice: 8_000,
+  slice: 4_000,
   property: () =>
     fc.property(sentHeaders, connection, (given, named) => {
       const sent = { ...given, ...(named !== undefined && { connection: named }) } as IncomingHttpHeaders;

@@ -51,7 +51,7 @@ export const metrics: Target = {
   name: 'metrics',
   promise:
     'the series of a family are those that were written, whatever their labels hold; of a broken text all that is read is finite',
-  slice: 8_000,
+  slice: 3_000,
   property: () =>
     fc.property(
       page,
@@ -122,7 +122,7 @@ export const refusals: Target = {
   name: 'refusals',
   promise:
     "whatever an engine answers, it is one short line for people, a fault of one of two, and an error of OpenAI's shape",
-  slice: 8_000,
+  slice: 3_000,
   property: () =>
     fc.property(
       answerText,

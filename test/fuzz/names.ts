@@ -53,7 +53,7 @@ const afterAt = (text: string) => text.slice(text.lastIndexOf('@') + 1);
 export const names: Target = {
   name: 'names',
   promise: 'a name is parsed as the grammar says, what was printed parses to the same, and a refusal is a sentence',
-  slice: 8_000,
+  slice: 4_000,
   property: () =>
     fc.property(parsedName, damagedText(parsedName.map(printName), '@<=>v05-,'), nameText, (parsed, near, any) => {
       same(parseName(printName(parsed)), parsed);
@@ -86,7 +86,7 @@ export const ids: Target = {
   name: 'ids',
   promise:
     'the id of an answer says where it is, whatever the names; what is only like an id says a place of texts, or none',
-  slice: 8_000,
+  slice: 4_000,
   property: () =>
     fc.property(
       place.filter(({ from, to }) => from.isWellFormed() && to.isWellFormed()),

@@ -78,7 +78,7 @@ function wholly(text: string, from: string): string {
 export const streams: Target = {
   name: 'streams',
   promise: "every real `model` of an answer is renamed, nothing else changes, and the chunks' ends make no difference",
-  slice: 6_000,
+  slice: 4_000,
   property: () =>
     fc.property(
       fc.array(value, { minLength: 1, maxLength: 3 }),

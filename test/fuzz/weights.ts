@@ -92,7 +92,7 @@ export const weights: Target = {
   name: 'weights',
   promise:
     'a safetensors file is whole when its library would load it, and what it holds is what was written; else it is broken, and said why',
-  slice: 5_000,
+  slice: 2_500,
   property: () =>
     fc.asyncProperty(
       tensorFile,
