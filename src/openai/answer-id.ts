@@ -10,7 +10,8 @@ export interface AnswerPlace {
 }
 
 const RANDOM_BYTES = 16;
-const ID = /^resp_[0-9a-f]{32}([\w-]{4,1000})$/;
+/** The two longest names in letters of three bytes, and a backend's, are 1,800 characters of it. */
+const ID = /^resp_[0-9a-f]{32}([\w-]{4,4000})$/;
 
 /** As hard to guess as the engine's own, for whoever has an id may read the answer. */
 export function answerId({ backend, from, to }: AnswerPlace): string {

@@ -93,7 +93,7 @@ export const document = fc
   .tuple(space, fc.oneof({ weight: 6, arbitrary: object }, { weight: 1, arbitrary: value }), space)
   .map((parts) => Buffer.from(parts.join('')));
 
-const MARKS = '"\\{}[]:,eE+-.0u\u0000';
+const MARKS = '"\\{}[]:,eE+-.0u\u0000\u001f\u007f';
 
 export const bodies: Target = {
   name: 'bodies',

@@ -6,6 +6,7 @@ import { seriesOf } from '../../src/backends/prometheus.ts';
 import { messageOf } from '../../src/backends/vllm-refusals.ts';
 import { printable } from '../../src/cli/terminal.ts';
 import { ConfigError, parseConfig } from '../../src/config.ts';
+import { answerId, placeOf } from '../../src/openai/answer-id.ts';
 import { headerText } from '../../src/openai/header-text.ts';
 import { parsePythonJson } from '../../src/registry/metadata.ts';
 import { preflight } from '../../src/registry/preflight.ts';
@@ -84,6 +85,11 @@ test('two matches that share a quote, in what is no JSON, double nothing', () =>
   expect(rewrite([Buffer.from(`${model}model":"my-model@5-1a2b3c4d"`)]).toString()).toBe(
     '"model":"my-model@5"model":"my-model@5-1a2b3c4d"',
   );
+});
+
+test('the id of an answer of the longest names leads to it', () => {
+  const place = { backend: 'b'.repeat(63), from: `${'名'.repeat(200)}-${'0'.repeat(64)}`, to: '名'.repeat(200) };
+  expect(placeOf(answerId(place))).toEqual(place);
 });
 
 test('of two keys without a space between them both secrets are taken out', () => {

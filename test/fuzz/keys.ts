@@ -14,7 +14,7 @@ const NOW_MS = 1_000_000;
 const HOUR_MS = 3_600_000;
 const OTHERS = { host: '0.0.0.0', port: 8080 };
 
-/** A gateway with keys that count and keys that do not. `live`: by the key's text, its id. */
+/** A gateway with keys that count and keys that do not, new ones each time: a seed leads to the same case, of other letters. `live`: by the key's text, its id. */
 function house() {
   let nowMs = NOW_MS;
   const access = new Access({

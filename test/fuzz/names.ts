@@ -73,11 +73,17 @@ export const names: Target = {
     }),
 };
 
+/** Up to as many letters as a name may have. */
+const longName = (maxLength: number) =>
+  fc.oneof(
+    fc.string({ unit: 'grapheme', maxLength: 20 }),
+    fc.tuple(fc.constantFrom('a', 'é', '名', '"'), fc.nat(maxLength)).map(([letter, times]) => letter.repeat(times)),
+  );
 const place = fc.record(
   {
     backend: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
-    from: fc.string({ unit: 'grapheme', maxLength: 264 }),
-    to: fc.string({ unit: 'grapheme', maxLength: 200 }),
+    from: longName(264),
+    to: longName(200),
   },
   PLAIN,
 );

@@ -102,7 +102,7 @@ const mark = fc.constantFrom(
 export const repeats: Target = {
   name: 'repeats',
   promise: 'no text of 60 kB holds up the process for half a second, whatever it repeats, and whoever reads it',
-  slice: 150,
+  slice: 3_000,
   property: () =>
     fc.property(
       fc.constantFrom(...Object.keys(READERS)),
