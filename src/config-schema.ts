@@ -237,6 +237,8 @@ export const configSchema = section('Configuration of stepgate.', {
   limits: section('What a request may cost.', {
     bodyBytesMax: count(33_554_432, 1_073_741_824, 'Bytes of a request body; more is answered 413.'),
     headerBytesMax: count(65_536, 1_048_576, 'Bytes of request headers; more is answered 431.'),
+    headMsMax: ms(5_000, 'Until the head of a request has come; then 408, and the connection is closed.'),
+    bodyMsMax: ms(60_000, 'Until the body has come, besides `waitMsMax`; then 408, and the connection is closed.'),
     queueMax: count(10_000, 1_000_000, 'Requests that wait for an adapter; more are answered 429.'),
     waitMsMax: ms(
       240_000,

@@ -74,6 +74,8 @@ export interface Config {
   readonly limits: {
     readonly bodyBytesMax: number;
     readonly headerBytesMax: number;
+    readonly headMsMax: number;
+    readonly bodyMsMax: number;
     readonly queueMax: number;
     readonly waitMsMax: number;
   };

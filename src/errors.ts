@@ -92,6 +92,13 @@ export const ERRORS = {
     'never',
     'The route exists, but not with this method.',
   ),
+  request_timeout: spec(
+    408,
+    'invalid_request_error',
+    'client',
+    'never',
+    'The head or the body of the request came too slowly (`limits.headMsMax`, `limits.bodyMsMax`). Send it again.',
+  ),
   conflict: spec(
     409,
     'invalid_request_error',

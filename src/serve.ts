@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
@@ -12,10 +12,9 @@ import { type Credentials, type ReadVariable, readCredentials } from './access/c
 import { createAdmin } from './admin.ts';
 import { createApp, engineRoutes, type Shortcut } from './app.ts';
 import { type Address, type Config, ConfigError, hasTls, isLoopback } from './config.ts';
-import { StepgateError } from './errors.ts';
 import { Gateway } from './gateway.ts';
 import { Journal } from './journal.ts';
-import { errorBody } from './openai/error-body.ts';
+import { isPlain, refuse, refuseTunnel, serverOptions } from './listener.ts';
 import { Registry, type RegistryChange } from './registry/registry.ts';
 import { inUse, StoreKeeper } from './store-keeper.ts';
 import type { Env } from './web.ts';
@@ -122,13 +121,6 @@ async function close(gateway: Gateway, closers: readonly (() => Promise<void>)[]
   for (const closer of closers) await closer();
 }
 
-/** Node's own limits are minutes; a slow head is cut after seconds, an idle connection is kept longer than load balancers do. */
-const TIMEOUTS = {
-  headersTimeout: 5_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 1_000,
-};
-
 interface Door {
   readonly browsers: Browsers;
   readonly tls: Credentials['tls'];
@@ -136,20 +128,15 @@ interface Door {
 }
 
 function listen(app: Hono<Env>, config: Config, { browsers, tls, shortcut = () => false }: Door): Server {
-  const serverOptions = {
-    ...TIMEOUTS,
-    // An upload is not read while it waits for its adapter.
-    requestTimeout: config.limits.waitMsMax + 60_000,
-    maxHeaderSize: config.limits.headerBytesMax,
-  };
+  const options = serverOptions(config);
   // Bodies of the engines' routes are read after the handler has returned.
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false, autoCleanupIncoming: false });
   const take: RequestListener = (incoming, response) => {
-    if (browsers.admit(incoming, response) && !shortcut(incoming, response)) void answer(incoming, response);
+    if (!isPlain(incoming, response) || !browsers.admit(incoming, response)) return;
+    if (!shortcut(incoming, response)) void answer(incoming, response);
   };
-  const server = tls === undefined ? createServer(serverOptions, take) : createTls({ ...serverOptions, ...tls }, take);
-  server.on('clientError', refuse);
-  return server;
+  const server = tls === undefined ? createServer(options, take) : createTls({ ...options, ...tls }, take);
+  return server.on('clientError', refuse).on('connect', refuseTunnel);
 }
 
 function createTls(options: Parameters<typeof createTlsServer>[0], take: RequestListener): Server {
@@ -159,19 +146,6 @@ function createTls(options: Parameters<typeof createTlsServer>[0], take: Request
     const why = error instanceof Error ? error.message : String(error);
     throw new ConfigError([`tls: certFile and keyFile are no certificate and its key in PEM (${why})`]);
   }
-}
-
-/** A request that Node could not parse: an answer in our own shape, then the end. */
-function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
-  const refusal =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? new StepgateError('headers_too_large', "the request's headers are over limits.headerBytesMax")
-      : new StepgateError('invalid_request', 'not an HTTP/1.1 request that can be read, or its head came too slowly');
-  const body = JSON.stringify(errorBody(refusal));
-  socket.end(
-    `HTTP/1.1 ${refusal.status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
 }
 
 async function bind(server: Server, config: Config, key: 'listen' | 'admin'): Promise<string> {
