@@ -18,7 +18,7 @@ export function serverOptions({ limits }: Config): ServerOptions {
     headersTimeout: headMsMax,
     // An upload is not read while it waits for its adapter.
     requestTimeout: headMsMax + waitMsMax + bodyMsMax,
-    connectionsCheckingInterval: Math.min(CHECK_EVERY_MS_MAX, Math.ceil(headMsMax / 2)),
+    connectionsCheckingInterval: Math.min(CHECK_EVERY_MS_MAX, Math.ceil(headMsMax / 4)),
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: headerBytesMax,
     // Else the second Host, Authorization or Content-Type would be dropped without a word; joined, they are refused where they are read.
@@ -27,6 +27,16 @@ export function serverOptions({ limits }: Config): ServerOptions {
     requireHostHeader: false,
   };
 }
+
+/**
+ * Node counts the time of a head from its first byte: a connection that never sends one would be kept until `requestTimeout`. A timer per connection, none
+ * per request.
+ */
+export const closeSilent =
+  ({ limits: { headMsMax } }: Config) =>
+  (socket: Socket): void => {
+    setTimeout(() => socket.bytesRead === 0 && socket.destroy(), headMsMax).unref();
+  };
 
 /** Connections on which a request was refused here: whatever stands behind it is not what its sender meant. */
 const refused = new WeakSet<Socket>();

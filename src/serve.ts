@@ -14,7 +14,7 @@ import { createApp, engineRoutes, type Shortcut } from './app.ts';
 import { type Address, type Config, ConfigError, hasTls, isLoopback } from './config.ts';
 import { Gateway } from './gateway.ts';
 import { Journal } from './journal.ts';
-import { isPlain, refuse, refuseTunnel, serverOptions } from './listener.ts';
+import { closeSilent, isPlain, refuse, refuseTunnel, serverOptions } from './listener.ts';
 import { Registry, type RegistryChange } from './registry/registry.ts';
 import { inUse, StoreKeeper } from './store-keeper.ts';
 import type { Env } from './web.ts';
@@ -135,8 +135,11 @@ function listen(app: Hono<Env>, config: Config, { browsers, tls, shortcut = () =
     if (!isPlain(incoming, response) || !browsers.admit(incoming, response)) return;
     if (!shortcut(incoming, response)) void answer(incoming, response);
   };
-  const server = tls === undefined ? createServer(options, take) : createTls({ ...options, ...tls }, take);
-  return server.on('clientError', refuse).on('connect', refuseTunnel);
+  const server =
+    tls === undefined
+      ? createServer(options, take)
+      : createTls({ ...options, handshakeTimeout: config.limits.headMsMax, ...tls }, take);
+  return server.on('connection', closeSilent(config)).on('clientError', refuse).on('connect', refuseTunnel);
 }
 
 function createTls(options: Parameters<typeof createTlsServer>[0], take: RequestListener): Server {

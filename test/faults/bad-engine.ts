@@ -1,7 +1,8 @@
 // An engine that can be made to do anything on the wire: a bare socket server that answers as vLLM does where a test has not said otherwise.
 // The simulated engine (src/sim) is for what engines do; this one for what no HTTP server would.
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { chunk, json, NO_MODEL, SSE } from '../backends/forwarding.ts';
 
@@ -66,12 +67,31 @@ export class BadEngine {
     if (server !== undefined) await once(server.close(), 'close');
   }
 
+  /** New connections are neither taken nor refused: a stopped process has the port, and its backlog is full. Until the test is over. */
+  async swallow(): Promise<void> {
+    await this.refuse();
+    const code =
+      'require("net").createServer().listen({ port: +process.argv[1], host: "127.0.0.1", backlog: 1 }, () => console.log())';
+    const child = spawn(process.execPath, ['-e', code, String(this.#port)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    child.kill('SIGSTOP');
+    const fillers = Array.from({ length: 4 }, () => connect(this.#port, '127.0.0.1').on('error', () => {}));
+    onTestFinished(() => {
+      for (const filler of fillers) filler.destroy();
+    });
+    await once(fillers[0] as Socket, 'connect');
+  }
+
   #take(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.on('error', () => {}).on('close', () => this.#sockets.delete(socket));
-    socket.once('end', () => {
-      this.closed += 1;
-    });
+    let isOpen = true;
+    const gone = () => {
+      if (isOpen) this.closed += 1;
+      isOpen = false;
+    };
+    socket.on('end', gone).on('error', gone);
+    socket.on('close', () => this.#sockets.delete(socket));
     let bytes = '';
     socket.on('data', (data) => {
       bytes += data.toString('latin1');

@@ -2,9 +2,11 @@
 import { request } from 'node:http';
 import { expect, test } from 'vitest';
 import { ROUTES } from '../../src/openai/routes.ts';
+import { rowsOf } from '../faults/row.ts';
 import { requestFor } from './bodies.ts';
 import { type House, setUp, until } from './harness.ts';
 
+const row = rowsOf('callers');
 const WITHIN_MS = 100;
 const STREAMING = ROUTES.filter(({ path }) =>
   /^\/v1\/(chat\/completions|completions|responses|messages|audio\/\w+)$/.test(path),
@@ -42,33 +44,46 @@ async function expectClosed(house: House, label: string, leave: () => void): Pro
   expect(house.happenings.filter(({ type }) => type === 'backend')).toEqual([]);
 }
 
-test('before the answer begins, on every route', async () => {
-  const house = await openHouse();
-  for (const route of ROUTES) {
-    house.sims[0]?.fault('inference', { kind: 'hang' });
-    const { requests } = statsOf(house);
-    const caller = new AbortController();
-    const answer = fetch(house.running.url + route.path, {
-      ...requestFor(route, 'my-model@5'),
-      signal: caller.signal,
-    }).catch((error: Error) => error.name);
-    await until(() => statsOf(house).requests > requests);
-    await expectClosed(house, route.path, () => caller.abort());
-    expect(await answer).toBe('AbortError');
-  }
-});
+const REQUIRED = 'the engine’s request is closed within 100 ms, the lease closed, no failure counted';
+const MECHANISM = '`backends/forward.ts`, `exchange.ts`: `close` of the response';
 
-test.each(STREAMING)('in the stream: $path', async (route) => {
-  const house = await openHouse(true);
-  const caller = new AbortController();
-  const response = await fetch(house.running.url + route.path, {
-    ...requestFor(route, 'my-model@5', { stream: true, max_tokens: undefined, max_output_tokens: undefined }),
-    signal: caller.signal,
-  });
-  await response.body?.getReader().read();
-  expect(statsOf(house).running).toBe(1);
-  await expectClosed(house, route.path, () => caller.abort());
-});
+row(
+  { fault: 'leaves before the answer begins, on every route', required: REQUIRED, mechanism: MECHANISM },
+  async () => {
+    const house = await openHouse();
+    for (const route of ROUTES) {
+      house.sims[0]?.fault('inference', { kind: 'hang' });
+      const { requests } = statsOf(house);
+      const caller = new AbortController();
+      const answer = fetch(house.running.url + route.path, {
+        ...requestFor(route, 'my-model@5'),
+        signal: caller.signal,
+      }).catch((error: Error) => error.name);
+      await until(() => statsOf(house).requests > requests);
+      await expectClosed(house, route.path, () => caller.abort());
+      expect(await answer).toBe('AbortError');
+    }
+    return `so on all ${ROUTES.length} routes`;
+  },
+);
+
+row(
+  { fault: 'leaves in the stream, on every route that streams', required: REQUIRED, mechanism: MECHANISM },
+  async () => {
+    for (const route of STREAMING) {
+      const house = await openHouse(true);
+      const caller = new AbortController();
+      const response = await fetch(house.running.url + route.path, {
+        ...requestFor(route, 'my-model@5', { stream: true, max_tokens: undefined, max_output_tokens: undefined }),
+        signal: caller.signal,
+      });
+      await response.body?.getReader().read();
+      expect(statsOf(house).running).toBe(1);
+      await expectClosed(house, route.path, () => caller.abort());
+    }
+    return `so on all ${STREAMING.length} of them`;
+  },
+);
 
 test.each(ROUTES.filter(({ body }) => body === 'form'))('in the middle of an upload: $path', async ({ path }) => {
   const house = await openHouse();

@@ -5,6 +5,7 @@ import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, type TestContext, test } from 'vitest';
 import { examine } from '../../src/registry/doctor.ts';
+import { rowsOf } from '../faults/row.ts';
 import { setUp, until } from '../gateway/harness.ts';
 import { answer, openRegistry, scratch, writeCheckpoint } from './fixtures.ts';
 
@@ -89,28 +90,36 @@ function refusalOf(work: () => void): string | undefined {
   }
 }
 
-test('the gateway answers, loads and routes on; registration is answered 507, and steps that were written meanwhile appear when there is space', async (context) => {
-  const disk = mountDisk(context);
-  const house = await setUp({ config: { data: join(disk.dir, 'data') } });
-  await house.write(1);
-  await house.write(2);
-  await until(async () => (await house.ask('my-model')).model === 'my-model@2');
-  const empty = disk.fill();
-  const path = writeCheckpoint(scratch(), { seed: 9 });
-  const refused = await register(house.running.adminUrl, path);
-  expect(refused.status).toBe(507);
-  expect(await refused.json()).toMatchObject({ error: { code: 'storage_full' } });
-  const late = house.write(3);
-  for (const model of ['my-model@1', 'my-model@2', 'my-model', 'base'])
-    expect(await house.ask(model), model).toMatchObject({ status: 200 });
-  expect((await house.ask('my-model@3')).code).toBe('model_not_found');
-  expect((await fetch(`${house.running.url}/ready`)).status).toBe(200);
-  expect((await fetch(`${house.running.url}/v1/models`)).status).toBe(200);
-  empty();
-  await late;
-  expect(await house.ask('my-model@3')).toMatchObject({ status: 200, model: 'my-model@3' });
-  expect((await register(house.running.adminUrl, path)).ok).toBe(true);
-});
+rowsOf('gateway')(
+  {
+    fault: 'the disk under `data` is full',
+    required: 'reads and routing go on; writes are answered 507; all is well by itself when there is space',
+    mechanism: '`registry/ledger.ts` undoes what the disk refuses; `registry/discovery.ts` tries again',
+  },
+  async (context) => {
+    const disk = mountDisk(context);
+    const house = await setUp({ config: { data: join(disk.dir, 'data') } });
+    await house.write(1);
+    await house.write(2);
+    await until(async () => (await house.ask('my-model')).model === 'my-model@2');
+    const empty = disk.fill();
+    const path = writeCheckpoint(scratch(), { seed: 9 });
+    const refused = await register(house.running.adminUrl, path);
+    expect(refused.status).toBe(507);
+    expect(await refused.json()).toMatchObject({ error: { code: 'storage_full' } });
+    const late = house.write(3);
+    for (const model of ['my-model@1', 'my-model@2', 'my-model', 'base'])
+      expect(await house.ask(model), model).toMatchObject({ status: 200 });
+    expect((await house.ask('my-model@3')).code).toBe('model_not_found');
+    expect((await fetch(`${house.running.url}/ready`)).status).toBe(200);
+    expect((await fetch(`${house.running.url}/v1/models`)).status).toBe(200);
+    empty();
+    await late;
+    expect(await house.ask('my-model@3')).toMatchObject({ status: 200, model: 'my-model@3' });
+    expect((await register(house.running.adminUrl, path)).ok).toBe(true);
+    return `answers and lists go on; registration ${refused.status} storage_full; what was written meanwhile appears when there is space`;
+  },
+);
 
 const register = (adminUrl: string, path: string) =>
   fetch(`${adminUrl}/admin/v1/checkpoints`, {
