@@ -73,7 +73,9 @@ const invalid = (message: string) => new StepgateError('invalid_request', messag
 
 /** What Node could not parse, or waited for too long: an answer in our own shape, then the end. */
 export function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET' || isAnswering(socket)) return void socket.destroy();
+  // A handshake that failed leaves nobody who could read words.
+  const isDeaf = error.code === 'ECONNRESET' || /^ERR_(SSL|TLS)_/.test(String(error.code));
+  if (!socket.writable || isDeaf || isAnswering(socket)) return void socket.destroy();
   writeError(socket, refusalOf(error));
 }
 

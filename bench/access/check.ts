@@ -1,4 +1,4 @@
-// What it costs to know a caller, beside one SHA-1 of its header: `Access.check` and `Browsers.admit` for each request, warm and cold.
+// What it costs to know a caller, beside one SHA-1 of its header: `Access.check`, `Browsers.admit` and `isPlain` for each request, warm and cold.
 // Medians of rounds, in one process, side by side. Prints ns per call and the ratio to the hash.
 import { hash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Access } from '../../src/access/access.ts';
 import { Browsers } from '../../src/access/browsers.ts';
+import { isPlain } from '../../src/listener.ts';
 import { Database } from '../../src/registry/database.ts';
 
 const CALLS = 100_000;
@@ -25,7 +26,14 @@ const keys = Array.from({ length: 1_000 }, (_, n) =>
 const headers = keys.map(({ key }) => ({ authorization: `Bearer ${key}` }));
 const [first = { authorization: '' }] = headers;
 const browsers = new Browsers({ address, hosts: [], origins: [] });
-const request = { headers: { host: '127.0.0.1:8080' } } as IncomingMessage;
+const request = {
+  method: 'POST',
+  url: '/v1/chat/completions',
+  httpVersionMajor: 1,
+  httpVersionMinor: 1,
+  headers: { host: '127.0.0.1:8080' },
+  socket: {},
+} as IncomingMessage;
 
 /** The i-th call of a round. */
 const CONTENDERS: Readonly<Record<string, (i: number) => unknown>> = {
@@ -35,6 +43,7 @@ const CONTENDERS: Readonly<Record<string, (i: number) => unknown>> = {
   'one key, warm': () => access.check(first, 'use'),
   'a thousand keys, warm': (i) => access.check(headers[i % headers.length] ?? first, 'use'),
   'a key, cold': (i) => access.keys.find(headers[i % headers.length]?.authorization ?? ''),
+  'can be read in one way': () => isPlain(request, {} as ServerResponse),
   'Host and Origin': () => browsers.admit(request, {} as ServerResponse),
 };
 

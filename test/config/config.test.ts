@@ -28,6 +28,8 @@ describe('what a config means', () => {
     expect(config.limits).toEqual({
       bodyBytesMax: 33_554_432,
       headerBytesMax: 65_536,
+      headMsMax: 5_000,
+      bodyMsMax: 60_000,
       queueMax: 10_000,
       waitMsMax: 240_000,
     });

@@ -1,7 +1,11 @@
 // Callers that leave, stop or flood at every stage: the engine is let go, memory is bounded, and others are answered meanwhile. That a caller may
 // leave on every route is cancel.test.ts's.
 import { once } from 'node:events';
-import { expect } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { makeCertificate } from '../access/certificate.ts';
 import { chunk, json, SSE } from '../backends/forwarding.ts';
 import { until } from '../gateway/harness.ts';
 import { asking, BadClient, connected, request } from './bad-client.ts';
@@ -184,6 +188,11 @@ row(
     await until(() => faulty.engine.closed > closed);
     await slotFree(faulty);
     const isCounted = (await counted(faulty, 'deadline_exceeded')) === 1;
+    client.socket.resume();
+    const heard = await client.untilClosed();
+    // Nothing was kept for it.
+    expect(heard.length).toBeLessThan(16 * 1024 * 1024);
+    expect(heard).not.toContain('"code"');
     return `broken off, counted as ${isCounted ? 'deadline_exceeded' : 'something else'}; the slot is free`;
   },
 );
@@ -289,6 +298,30 @@ for (const { fault, limit, limitMs, ...what } of LORISES) {
 
 row(
   {
+    fault: '50 TLS handshakes that never end',
+    required: 'closed within twice the limit',
+    mechanism: '`serve.ts`: `limits.headMsMax` for the handshake too',
+  },
+  async () => {
+    const { cert, key } = makeCertificate();
+    const dir = mkdtempSync(join(tmpdir(), 'stepgate-faults-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const tls = { certFile: join(dir, 'a.crt'), keyFile: join(dir, 'a.key') };
+    writeFileSync(tls.certFile, cert);
+    writeFileSync(tls.keyFile, key);
+    const faulty = await openFaulty({ limits: LORIS_LIMITS, tls });
+    const clients = await Promise.all(Array.from({ length: 50 }, () => connected(callerAt(faulty))));
+    const begunAt = performance.now();
+    // The beginning of a ClientHello.
+    for (const client of clients) client.send('\x16\x03\x01\x02\x00\x01');
+    await Promise.all(clients.map((client) => client.untilClosed()));
+    expect(performance.now() - begunAt).toBeLessThan(2 * LORIS_LIMITS.headMsMax);
+    return '50 closed within twice the limit';
+  },
+);
+
+row(
+  {
     fault: 'a connection that stays idle between two requests',
     required: 'is kept, for longer than load balancers keep theirs',
     mechanism: '`listener.ts`: the limit of a head begins with its first byte',
@@ -304,18 +337,22 @@ row(
   },
 );
 
+const sockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+
 row(
   {
-    fault: 'a refused caller goes on sending for ever',
-    required: 'reads why, and is closed',
-    mechanism: '`listener.ts` lingers a second',
+    fault: 'a refused caller never closes its side',
+    required: 'reads why; its connection is gone after a second',
+    mechanism: '`listener.ts` lingers',
   },
   async () => {
-    const faulty = await openFaulty();
-    const client = callerAt(faulty).send('NONSENSE\r\n\r\n');
-    const more = setInterval(() => client.send('x'.repeat(1000)), 10);
-    await once(client.socket, 'close');
-    clearInterval(more);
-    return `told ${client.replies[0]?.status}, closed`;
+    const faulty = await openFaulty({ probe: { everyMs: 60_000 } });
+    const client = await connected(callerAt(faulty));
+    client.socket.allowHalfOpen = true;
+    const before = sockets();
+    client.send('CONNECT evil:80 HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await client.untilClosed();
+    await until(() => sockets() < before);
+    return `told ${client.replies[0]?.status}, its connection is gone`;
   },
 );

@@ -119,9 +119,11 @@ for (const [fault, door, act] of NO_ENGINE) {
       mechanism: '`backends/vllm.ts`, `backends/ask.ts`: bounded in time and bytes',
     },
     async () => {
-      const faulty = await openWithStep({ probe: { everyMs: 50, timeoutMs: 300 } });
+      const timeoutMs = act === endless ? 60_000 : 300;
+      const faulty = await openWithStep({ probe: { everyMs: 50, timeoutMs } });
       faulty.engine.does(door, act);
-      await until(() => stateOf(faulty).state === 'down');
+      await until(() => stateOf(faulty).state === 'down', 10_000);
+      if (act === endless) expect(stateOf(faulty).about).toContain('more than');
       const answer = await faulty.ask('my-model@5');
       expect(stateOf(faulty).about.length).toBeGreaterThan(10);
       faulty.engine.does(door);

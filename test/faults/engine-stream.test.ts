@@ -3,10 +3,12 @@ import { expect } from 'vitest';
 import { chunk, json, SSE } from '../backends/forwarding.ts';
 import { until } from '../gateway/harness.ts';
 import { type Act, DONE, END, event, hang, say, sayAndEnd, sayAndReset, trickle, words } from './bad-engine.ts';
-import { ending, nextAnswered, openWithStep, slotFree, stream, told } from './faulty.ts';
+import { DEADLINES, ending, nextAnswered, openWithStep, slotFree, stream, told } from './faulty.ts';
 import { rowsOf } from './row.ts';
 
 const row = rowsOf('stream');
+/** So that no other deadline is the one that is seen. */
+const LONG = { deadlines: { ...DEADLINES, wholeMs: 60_000 } };
 const FIRST = event('my-model@5', 'one');
 const BEGUN = `${SSE}${chunk(FIRST)}`;
 const WHOLE = `${BEGUN}${chunk(event('my-model@5', 'two'))}${chunk(DONE)}${END}`;
@@ -37,7 +39,7 @@ const BREAKS: readonly { fault: string; act: Act; mechanism: string }[] = [
 ];
 for (const { fault, act, mechanism } of BREAKS) {
   row({ fault, required: 'an error event, then the end; no [DONE], not sent again', mechanism }, async () => {
-    const faulty = await openWithStep();
+    const faulty = await openWithStep(LONG);
     faulty.engine.does('inference', act);
     const streamed = await stream(faulty, 'my-model@5');
     expect(streamed.text.startsWith(FIRST)).toBe(true);
@@ -147,7 +149,7 @@ const CUT: readonly { fault: string; act: Act; mechanism: string }[] = [
 ];
 for (const { fault, act, mechanism } of CUT) {
   row({ fault, required: 'the connection is broken off: it must not look whole', mechanism }, async () => {
-    const faulty = await openWithStep();
+    const faulty = await openWithStep(LONG);
     faulty.engine.does('inference', act);
     const streamed = await stream(faulty, 'my-model@5');
     expect(streamed.text).toBe('{"id":"x",');

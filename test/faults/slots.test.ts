@@ -97,7 +97,7 @@ gateway(
     mechanism: '`gateway.ts`, `backends/deadlines.ts`: `performance.now`',
   },
   async () => {
-    const faulty = await openWithStep();
+    const faulty = await openWithStep({ scheduling: { drainAfterMs: { interactive: 50 } } });
     await faulty.write(6);
     const loading = Promise.withResolvers<void>();
     faulty.engine.does('load', (socket, { body }) => {
@@ -108,7 +108,11 @@ gateway(
         socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       }, 200);
     });
-    faulty.engine.does('inference', ENDLESS, say(`${SSE}${chunk(event('my-model@6'))}0\r\n\r\n`));
+    faulty.engine.does('inference', (socket, asked) => {
+      const { model } = JSON.parse(asked.body) as { model: string };
+      if (model === 'my-model@5') ENDLESS(socket, asked);
+      else say(`${SSE}${chunk(event(model))}0\r\n\r\n`)(socket, asked);
+    });
     const begunAt = performance.now();
     const streaming = stream(faulty, 'my-model@5');
     await until(() => faulty.engine.count('inference') === 1);
@@ -118,10 +122,13 @@ gateway(
     onTestFinished(() => void vi.useRealTimers());
     const dayMs = 86_400_000;
     vi.setSystemTime(Date.now() + dayMs);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // The alarm of the one that waits rings at that time, and every wait is looked at.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const meanwhile = await stream(faulty, 'base');
     vi.setSystemTime(Date.now() - 2 * dayMs);
     const [endless, waited] = await Promise.all([streaming, waiting]);
     expect(performance.now() - begunAt).toBeGreaterThanOrEqual(DEADLINES.wholeMs);
-    return `the request that waited ${waited.status}; the endless stream ${ending(endless)} at its deadline and not before`;
+    expect(meanwhile.status).toBe(200);
+    return `the request that waited ${ending(waited)}; the endless stream ${ending(endless)} at its deadline and not before`;
   },
 );
