@@ -7,7 +7,7 @@ import { type ErrorCode, StepgateError } from '../errors.ts';
 import { type Echo, echoOf } from '../openai/echo.ts';
 import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
-import { engineError, saysNoModel } from './answers.ts';
+import { engineError, GAVE_UP, isGivenUp, saysNoModel } from './answers.ts';
 import { deadlineIn, join, leave } from './deadlines.ts';
 import type { ForwardEnd, Forwarding } from './forwarding.ts';
 import { isEncoded, responseHeaders } from './headers.ts';
@@ -15,15 +15,6 @@ import { closedWhenReused } from './pool.ts';
 
 /** An error answer is read whole up to this size where it must be understood before it is passed on. */
 const COLLECT_BYTES_MAX = 64 * 1024;
-
-/**
- * What vLLM says of an answer that it gave up, as it ends or is paused (https://docs.vllm.ai: `finish_reason`): half an answer that looks whole. The
- * quotes are bare, so no text that a model generates can forge it. 0.2 us a chunk; one that is cut within these bytes is missed.
- */
-const GIVEN_UP = Buffer.from('"finish_reason":"abort"');
-
-const GAVE_UP =
-  'The engine gave the answer up (finish_reason "abort"): it is stopping, or was told to drop its requests.';
 
 /**
  * A request that went into a connection which the engine was closing for idleness is sent again: the close comes at once and nothing before
@@ -129,7 +120,7 @@ class Transfer implements Dispatcher.DispatchHandler {
     if (this.#phase === 'over') return;
     this.#dueAt = deadlineIn(this.#request.deadlines.betweenChunksMs);
     if (this.#phase === 'collect') return this.#collect(chunk);
-    if (chunk.includes(GIVEN_UP)) return this.#stop('backend_error', GAVE_UP);
+    if (isGivenUp(chunk)) return this.#stop('backend_error', GAVE_UP);
     this.#write(this.#echo === undefined ? chunk : this.#echo.push(chunk));
     if (this.#response.writableNeedDrain) this.#waitForCaller(controller);
   }
