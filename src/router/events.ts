@@ -11,6 +11,7 @@ import type {
   TenantId,
   TicketId,
 } from '../domain.ts';
+import type { RouterOptions } from './options.ts';
 
 /** An adapter as engines must be able to take it: on this base, and with this rank. */
 export interface AdapterTarget {
@@ -75,7 +76,7 @@ export type RouterEvent =
   | { readonly type: 'unloaded'; readonly backend: BackendName; readonly adapter: AdapterId }
   /** The adapter is known to be loaded still. */
   | { readonly type: 'unloadFailed'; readonly backend: BackendName; readonly adapter: AdapterId }
-  /** An engine answers. `adapters` are those of ours that it lists, under the right root. */
+  /** An engine answers; of one that is up: another engine answers in its place. `adapters` are those of ours that it lists, under the right root. */
   | {
       readonly type: 'backendUp';
       readonly backend: BackendName;
@@ -90,6 +91,13 @@ export type RouterEvent =
     }
   /** An engine is gone, or came back as another process: it holds nothing any more. */
   | { readonly type: 'backendDown'; readonly backend: BackendName }
+  /** It is in the config no more: forgotten, though requests may still run there. */
+  | { readonly type: 'backendGone'; readonly backend: BackendName }
+  /** Nothing new goes there until `uncordoned`, up or down: no request, no load. What runs there ends as it would; what it holds stays. */
+  | { readonly type: 'cordoned'; readonly backend: BackendName }
+  | { readonly type: 'uncordoned'; readonly backend: BackendName }
+  /** The router goes by other options from now on. Who waits is judged by them anew. */
+  | { readonly type: 'configured'; readonly options: Omit<RouterOptions, 'policy'> }
   /** True residency, as listed by the engine in answer to a question put at `askedAt`. */
   | {
       readonly type: 'observed';

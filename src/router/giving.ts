@@ -3,10 +3,10 @@
 import type { AdapterId } from '../domain.ts';
 import type { LineOrder } from './order.ts';
 import { earlier } from './order.ts';
-import type { Policy, Search } from './policy.ts';
+import { type Policy, quantumMs, type Search } from './policy.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Line, RouterState } from './state.ts';
-import { drainsFor, failureOf, holdersOf, isLoadingAnywhere, isUnloading, quantumMs, serves } from './state.ts';
+import { drainsFor, failureOf, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
 
 /** Whatever else may come to be drained is looked for so often, ms: no event tells. */
 const LOOK_MS = 1000;
@@ -51,7 +51,7 @@ export class Giving {
   }
 
   #forAnybody(now: number): Search {
-    return { candidates: [...this.#state.backends.values()].filter(({ up }) => up), claim: undefined, now };
+    return { candidates: [...this.#state.backends.values()].filter(isOpen), claim: undefined, now };
   }
 
   /** An adapter became ready: it may be one to drain. */

@@ -157,6 +157,11 @@ export class Lines {
     return crowded;
   }
 
+  /** Other bounds count from now on. */
+  reorder(): void {
+    for (const line of [...this.#order]) this.#order.add(line);
+  }
+
   /** A slot may have come free. */
   serve(now: number): void {
     this.#giving.serve(now);

@@ -1,6 +1,7 @@
 // What of the config the router goes by. Units last; the defaults are in config-schema.ts, what they were measured by in docs/scheduling.md.
 import type { RequestClass } from '../domain.ts';
 import type { Policy } from './policy.ts';
+import type { Bounds } from './state.ts';
 
 export interface RouterOptions {
   /** A request of this class that waited this long gets a slot drained for it; those to whom it happens soonest come first; ms. */
@@ -23,3 +24,13 @@ export interface RouterOptions {
   readonly latestWithinMs: number;
   readonly policy?: Policy;
 }
+
+/** What of them the state's queries go by. */
+export const boundsOf = ({
+  drainAfterMs,
+  quantumLoads,
+  batchLoads,
+  batchMsMax,
+}: Omit<RouterOptions, 'policy'>): Bounds => ({
+  ...{ dueAfterMs: drainAfterMs, quantumLoads, batchLoads, batchMsMax },
+});

@@ -5,8 +5,7 @@ import { preferred } from './affinity.ts';
 import { expectedOf } from './announced.ts';
 import type { AdapterTarget } from './events.ts';
 import { mayEvict, mayTake } from './reservations.ts';
-import type { BackendState, Held, RouterState } from './state.ts';
-import { isIdle, mayDrain } from './state.ts';
+import { type BackendState, type Drain, type Held, isIdle, isReady, type RouterState } from './state.ts';
 
 /** A slot for an adapter: free now, or after `victim` has left it. */
 export interface Home {
@@ -39,7 +38,7 @@ export interface Policy {
    *  taken where `mayTake`, its holder evicted where `mayEvict`. */
   home(state: RouterState, search: Search): Home | undefined;
   /** Whose requests are to be the last on their slot, because another adapter has waited its bound; undefined: nobody's. Only who
-   *  `mayDrain` (state.ts). */
+   *  `mayDrain`. */
   drain(state: RouterState, search: Search): Home | undefined;
 }
 
@@ -60,6 +59,22 @@ const byAge = (a: Home & { victim: Held }, b: Home & { victim: Held }): number =
   a.victim.lastUsedAt - b.victim.lastUsedAt ||
   byName(a.backend, b.backend) ||
   (a.victim.adapter < b.victim.adapter ? -1 : 1);
+
+/** What an adapter serves at least before it is drained for another one, ms: with slow loads, slots would otherwise spend their time loading. */
+export const quantumMs = ({ bounds }: RouterState, { loadMs }: BackendState): number => bounds.quantumLoads * loadMs;
+
+/** Its requests may be the last on their slot, for one that is due at `dueAt`, ms (undefined: for anybody): it has served its quantum, and nobody
+ *  who waits for it was due as early. */
+export function mayDrain(
+  state: RouterState,
+  { backend, held }: Drain,
+  { dueAt = Number.NEGATIVE_INFINITY, now }: { readonly dueAt?: number | undefined; readonly now: number },
+): boolean {
+  if (!isReady(held) || now - held.readyAt < quantumMs(state, backend)) return false;
+  const own =
+    state.lines.get(held.adapter)?.tickets.firstDue(state.bounds.dueAfterMs)?.dueAt ?? Number.POSITIVE_INFINITY;
+  return own > dueAt || own > now;
+}
 
 /** What its slot is worth: how many would have had to wait for a load lately, had it not been there, or will have to that are announced. */
 export const worthOf = (state: RouterState, { adapter }: Held, now: number): number =>

@@ -10,6 +10,7 @@ import {
   type Held,
   holdersOf,
   isLoadingAnywhere,
+  isOpen,
   type RouterState,
   serves,
 } from './state.ts';
@@ -38,7 +39,7 @@ export class Prefetch {
   ahead(now: number): void {
     const { announced, backends } = this.#state;
     if (announced.isEmpty || this.#isSlotWanted()) return;
-    const open = [...backends.values()].filter((backend) => backend.up && !this.#hasOneAhead(backend));
+    const open = [...backends.values()].filter((backend) => isOpen(backend) && !this.#hasOneAhead(backend));
     for (const expected of announced.sweeps) {
       for (const { target } of expected) {
         if (open.length === 0) return;

@@ -1,11 +1,11 @@
 // Ends waits that lead nowhere: too long, no engine left, nothing but failures. Each ticket is told why and what to do. It gives nobody anything.
-import type { AdapterId, TicketId } from '../domain.ts';
+import type { AdapterId, BackendName, TicketId } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Effect } from './effects.ts';
 import type { Target } from './events.ts';
 import { earlier } from './order.ts';
-import type { Failure, Line, RouterState, Ticket } from './state.ts';
-import { failureOf, serves } from './state.ts';
+import type { BackendState, Failure, Line, RouterState, Ticket } from './state.ts';
+import { couldServe, failureOf, serves } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;
@@ -33,6 +33,12 @@ export class Refusals {
   reject(ticket: Ticket, { code, message }: Reason): void {
     this.#state.tickets.delete(ticket.id);
     this.#parts.emit({ type: 'reject', ticket: ticket.id, code, message });
+  }
+
+  /** Some backend that is up could serve it, cordoned or not: it may wait. */
+  isServable(target: Target): boolean {
+    for (const backend of this.#state.backends.values()) if (couldServe(backend, target)) return true;
+    return false;
   }
 
   /** No backend that is up could ever serve it. */
@@ -96,13 +102,23 @@ export class Refusals {
     return next;
   }
 
+  /** What the first of these backends said, by name, where all of them failed to load it lately. */
+  hopeless(able: readonly BackendState[], adapter: AdapterId, now: number): Failure | undefined {
+    let first: { readonly name: BackendName; readonly failure: Failure } | undefined;
+    for (const { name } of able) {
+      const failure = failureOf(this.#state, name, adapter, now);
+      if (failure === undefined) return undefined;
+      if (first === undefined || name < first.name) first = { name, failure };
+    }
+    return first?.failure;
+  }
+
   /** Rejects a whole line when every backend that could load its adapter failed to; a line waits on while one is left. */
   giveUpIfHopeless(adapter: AdapterId, now: number): void {
     const line = this.#state.lines.get(adapter);
     if (line === undefined) return;
-    const failures = this.#able(line).map(({ name }) => failureOf(this.#state, name, adapter, now));
-    const [failure] = failures;
-    if (failure === undefined || failures.includes(undefined)) return;
+    const failure = this.hopeless(this.#able(line), adapter, now);
+    if (failure === undefined) return;
     line.publish = undefined;
     for (const ticket of line.tickets) {
       this.#parts.take(ticket);
@@ -122,7 +138,7 @@ export class Refusals {
       message: `the last engine that serves the base "${base}" went down; GET /ready says why`,
     });
     for (const line of [...this.#state.lines.values()]) {
-      if (this.#able(line).length > 0) {
+      if (this.isServable(line.target)) {
         this.giveUpIfHopeless(line.adapter, now);
         continue;
       }

@@ -5,7 +5,7 @@ import type { BackendState, Drain, RouterState } from './state.ts';
 /** Enters what is held there (1), or strikes it out (-1), as it is now. */
 export function indexed(state: RouterState, { backend, held }: Drain, by: 1 | -1): void {
   const { adapter, residency } = held;
-  if (residency.state === 'loading') tally(state.loading, adapter, by);
+  if (residency.state === 'loading' && !backend.cordoned) tally(state.loading, adapter, by);
   if (residency.state === 'ready') holder(state, { backend, adapter }, by);
   if (residency.state !== 'draining' || residency.heir === undefined) return;
   const promised = state.drains.get(residency.heir) ?? new Set();

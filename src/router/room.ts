@@ -5,7 +5,16 @@ import type { Effect } from './effects.ts';
 import { rank } from './order.ts';
 import type { Policy } from './policy.ts';
 import type { Slots } from './slots.ts';
-import { type BackendState, holdersOf, isReady, type Line, type RouterState, serves, type Ticket } from './state.ts';
+import {
+  type BackendState,
+  holdersOf,
+  isOpen,
+  isReady,
+  type Line,
+  type RouterState,
+  serves,
+  type Ticket,
+} from './state.ts';
 import type { Waiting } from './waiting.ts';
 
 /** Tenants whose last turn on a backend is remembered. */
@@ -74,7 +83,7 @@ export class Room {
    * longest, if somebody is: so neither class starves the other. Yields the lines of those who run.
    */
   *fill(backend: BackendState, now: number): Generator<Line> {
-    while (backend.up && backend.inFlight < backend.limit.max) {
+    while (isOpen(backend) && backend.inFlight < backend.limit.max) {
       const urgent = this.#best(backend, byClass);
       const due = this.#best(backend, (waiting, line) => this.#due(waiting, line, now));
       const isOwed = due !== undefined && (due.ticket === urgent?.ticket || backend.owesDue);

@@ -1,13 +1,14 @@
 // The one owner of the router's state: an event in, effects out, deterministic. It never awaits, logs, measures or asks the time.
 // What happens to slots is in slots.ts, who waits is in lines.ts, which backend is preferred is in policy.ts.
-import type { BackendName, SweepId, TicketId } from '../domain.ts';
+import type { SweepId, TicketId } from '../domain.ts';
 import { assertNever } from '../domain.ts';
 import type { Expected } from './announced.ts';
+import { Backends } from './backends.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent, Target } from './events.ts';
 import { Keeper } from './keeper.ts';
 import { Lines } from './lines.ts';
-import type { RouterOptions } from './options.ts';
+import { boundsOf, type RouterOptions } from './options.ts';
 import { earlier } from './order.ts';
 import { leastLoaded } from './policy.ts';
 import { Prefetch } from './prefetch.ts';
@@ -15,17 +16,22 @@ import { Publications } from './publications.ts';
 import { Replicas } from './replicas.ts';
 import { Slots } from './slots.ts';
 import type { BackendState, RouterState, Ticket } from './state.ts';
-import { emptyState, failureOf, holdersOf, isReady, serves } from './state.ts';
+import { emptyState, holdersOf, isReady, serves } from './state.ts';
 
 export type { RouterOptions } from './options.ts';
 
 type Event<T extends RouterEvent['type']> = Extract<RouterEvent, { type: T }>;
 
+/** After these, time may change something sooner than was thought, for many. */
+const RARE: ReadonlySet<RouterEvent['type']> = new Set(['loadFailed', 'backendDown', 'cordoned', 'configured']);
+
 export class Router {
   readonly state: RouterState;
+  /** One object, which all parts read: `configured` changes what is in it. */
   readonly #options: RouterOptions;
   readonly #slots: Slots;
   readonly #lines: Lines;
+  readonly #backends: Backends;
   readonly #keeper: Keeper;
   readonly #replicas: Replicas;
   readonly #publications: Publications;
@@ -34,13 +40,14 @@ export class Router {
   #wakeAt: number | undefined;
 
   constructor(options: RouterOptions) {
-    this.#options = options;
-    const { drainAfterMs: dueAfterMs, quantumLoads, batchLoads, batchMsMax } = options;
-    this.state = emptyState({ dueAfterMs, quantumLoads, batchLoads, batchMsMax });
+    this.#options = { ...options };
+    this.state = emptyState(boundsOf(options));
     const emit = (effect: Effect) => this.#effects.push(effect);
     this.#slots = new Slots(this.state, emit);
-    const parts = { state: this.state, slots: this.#slots, policy: options.policy ?? leastLoaded, options, emit };
+    const policy = options.policy ?? leastLoaded;
+    const parts = { state: this.state, slots: this.#slots, policy, options: this.#options, emit };
     this.#lines = new Lines(parts);
+    this.#backends = new Backends({ ...parts, refusals: this.#lines.refusals });
     this.#keeper = new Keeper(parts);
     this.#replicas = new Replicas(parts);
     this.#publications = new Publications({ ...parts, lines: this.#lines });
@@ -91,12 +98,12 @@ export class Router {
   }
 
   /**
-   * An earlier alarm than needed costs one look; a later one would break a promise. So all who wait are looked at only when the alarm rang, a
-   * load failed or a request came back, and otherwise the one line that may have formed.
+   * An earlier alarm than needed costs one look; a later one would break a promise. So all who wait are looked at only when the alarm rang,
+   * something rare happened or a request came back, and otherwise the one line that may have formed.
    */
   #deadlineAfter(event: RouterEvent, now: number): number | undefined {
     const returned = event.type === 'ended' && event.outcome !== 'done';
-    if (this.#wakeAt === undefined || returned || event.type === 'loadFailed') return this.#lines.nextDeadline(now);
+    if (this.#wakeAt === undefined || returned || RARE.has(event.type)) return this.#lines.nextDeadline(now);
     const isNew = event.type === 'arrived' || event.type === 'published';
     const line = isNew && event.target.kind === 'adapter' ? this.state.lines.get(event.target.adapter) : undefined;
     const deadline = this.#lines.deadlineOf(line, now);
@@ -120,9 +127,13 @@ export class Router {
       case 'unloadFailed':
         return this.#slots.unloadFailed(event.backend, event.adapter, now);
       case 'backendUp':
-        return this.#backendUp(event, now);
       case 'backendDown':
-        return this.#backendDown(event.backend, now);
+      case 'backendGone':
+      case 'cordoned':
+      case 'uncordoned':
+        return this.#backends.step(event, now);
+      case 'configured':
+        return this.#configured(event.options);
       case 'observed':
         return this.#slots.observe(event, now);
       case 'published':
@@ -154,13 +165,13 @@ export class Router {
   }
 
   /**
-   * 1. No backend that could serve it is up: refuse. 2. Some are ready for it, and have room: one of them, in this same step. 3. Every backend has
+   * 1. No backend that could serve it is up, cordoned or not: refuse. 2. Some are ready for it, and have room: one of them, in this same step. 3. Every backend has
    * failed to load it lately: refuse with what it said. 4. The queue is full: refuse. 5. Wait in its line: for room, or for a slot.
    */
   #arrived(event: Event<'arrived'>, now: number): void {
     const { ticket: id, target, class: kind, tenant, affinity, near } = event;
     const able = this.#able(target);
-    if (able.length === 0) return this.#lines.refusals.unable(id, target); // 1
+    if (able.length === 0 && !this.#lines.refusals.isServable(target)) return this.#lines.refusals.unable(id, target); // 1
     const order = ++this.state.arrivals;
     const ticket: Ticket = {
       id,
@@ -186,9 +197,8 @@ export class Router {
     if (holder !== undefined && (holder.name === near || !this.#lines.isAhead(target)))
       return this.#dispatch(ticket, holder, now); // 2
     if (target.kind === 'adapter' && ready.length === 0) {
-      const failures = able.map((backend) => failureOf(this.state, backend.name, target.adapter, now));
-      const [failure] = failures;
-      if (failure !== undefined && !failures.includes(undefined)) return this.#lines.refusals.failed(ticket, failure); // 3
+      const failure = this.#lines.refusals.hopeless(able, target.adapter, now);
+      if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure); // 3
     }
     if (this.state.waiting >= this.#options.queueMax) return this.#lines.refusals.full(ticket); // 4
     this.#wait(ticket, now); // 5
@@ -214,6 +224,13 @@ export class Router {
     return able;
   }
 
+  #configured(options: Event<'configured'>['options']): void {
+    Object.assign(this.#options, options);
+    Object.assign(this.state.bounds, boundsOf(options));
+    this.#lines.reorder();
+    this.state.stirred = true;
+  }
+
   #dispatch(ticket: Ticket, backend: BackendState, now: number): void {
     const { target } = ticket;
     this.#effects.push(this.#slots.lease(ticket, backend, target.kind === 'base' ? 'base' : 'resident', now));
@@ -235,12 +252,12 @@ export class Router {
     const { backend, held } = ticket.place;
     this.#slots.release(ticket, now);
     if (outcome === 'done') return void this.state.tickets.delete(id);
-    if (outcome === 'missing' && held !== undefined) this.#slots.reload(backend, held, now);
+    if (outcome === 'missing' && held !== undefined) this.#slots.reload(backend.name, held, now);
     if (ticket.attempts >= 2) {
       const message =
         outcome === 'missing'
-          ? `engine ${backend} keeps forgetting the adapter it was given; see its log`
-          : `the engines refuse connections (${backend} last)`;
+          ? `engine ${backend.name} keeps forgetting the adapter it was given; see its log`
+          : `the engines refuse connections (${backend.name} last)`;
       const code = outcome === 'missing' ? 'backend_error' : 'backend_unavailable';
       return this.#lines.refusals.reject(ticket, { code, message });
     }
@@ -248,7 +265,7 @@ export class Router {
   }
 
   #retry(ticket: Ticket, now: number): void {
-    if (this.#able(ticket.target).length === 0) {
+    if (!this.#lines.refusals.isServable(ticket.target)) {
       this.state.tickets.delete(ticket.id);
       return this.#lines.refusals.unable(ticket.id, ticket.target);
     }
@@ -263,18 +280,6 @@ export class Router {
     const memoryMs = fault === 'adapter' ? this.#options.failureMemoryMs : this.#options.failureMemoryMs / 10;
     this.#slots.remember(backend, adapter, { until: now + memoryMs, fault, message });
     this.#lines.refusals.giveUpIfHopeless(adapter, now);
-  }
-
-  #backendUp({ adapters, ...up }: Event<'backendUp'>, now: number): void {
-    const backend = this.#slots.up(up);
-    this.state.failures.delete(backend.name);
-    for (const adapter of adapters) this.#slots.adopt(backend, adapter, now);
-    this.#slots.trim(backend, now);
-  }
-
-  #backendDown(name: BackendName, now: number): void {
-    this.#slots.down(name, now);
-    this.#lines.refusals.stranded(now);
   }
 
   #wake(due: number | undefined, now: number): void {

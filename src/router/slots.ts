@@ -6,7 +6,7 @@ import type { RouterEvent } from './events.ts';
 import type { Claim } from './policy.ts';
 import { indexed } from './residency-index.ts';
 import type { BackendState, Failure, Held, Residency, RouterState, Ticket } from './state.ts';
-import { emptyBackend, isIdle, isReady, isUnloading } from './state.ts';
+import { isIdle, isReady, isUnloading } from './state.ts';
 
 export class Slots {
   readonly #state: RouterState;
@@ -18,7 +18,8 @@ export class Slots {
   }
 
   /** The one place where residency changes (undefined: absent): keeps the indices true, and notes what others may now do. */
-  #become(backend: BackendState, held: Held, next: Residency | undefined, now: number): void {
+  #become(backend: BackendState, held: Held, wanted: Residency | undefined, now: number): void {
+    const next = backend.cordoned && wanted?.state === 'ready' ? keptAway(wanted) : wanted;
     const isThere = backend.held.get(held.adapter) === held;
     if (isThere) indexed(this.#state, { backend, held }, -1);
     if (next === undefined) backend.held.delete(held.adapter);
@@ -46,7 +47,7 @@ export class Slots {
     }
     backend.inFlight++;
     ticket.attempts++;
-    ticket.place = { kind: 'running', backend: backend.name, held };
+    ticket.place = { kind: 'running', backend, held };
     return { type: 'dispatch', ticket: ticket.id, backend: backend.name, why };
   }
 
@@ -59,17 +60,14 @@ export class Slots {
   /** Closes a lease; a slot that was only waiting for it is emptied. */
   release(ticket: Ticket, now: number): void {
     if (ticket.place.kind !== 'running') return;
-    const { held } = ticket.place;
-    const backend = this.#state.backends.get(ticket.place.backend);
-    if (backend !== undefined) {
-      if (this.#state.waiting > 0 && backend.inFlight >= backend.limit.of('eval')) this.#state.roomy.add(backend);
-      backend.inFlight--;
-    }
+    const { backend, held } = ticket.place;
+    if (this.#state.waiting > 0 && backend.inFlight >= backend.limit.of('eval')) this.#state.roomy.add(backend);
+    backend.inFlight--;
     ticket.place = { kind: 'waiting' };
     if (held === undefined) return;
     held.leases--;
     held.lastUsedAt = now;
-    if (backend === undefined || backend.held.get(held.adapter) !== held || held.leases > 0) return;
+    if (backend.held.get(held.adapter) !== held || held.leases > 0) return;
     this.#state.stirred = true;
     if (held.residency.state === 'draining') this.#unload(backend, held, now);
     else this.dismissRetired(held.adapter, now);
@@ -125,7 +123,7 @@ export class Slots {
   }
 
   #unload(backend: BackendState, held: Held, now: number): void {
-    if (held.residency.state !== 'draining' || isUnloading(held)) return;
+    if (held.residency.state !== 'draining' || isUnloading(held) || backend.cordoned) return;
     this.#become(backend, held, { ...held.residency, unloading: true }, now);
     this.#emit({ type: 'unload', backend: backend.name, adapter: held.adapter, why: held.residency.why });
   }
@@ -171,27 +169,6 @@ export class Slots {
     }
   }
 
-  up({
-    backend: name,
-    bases,
-    slots,
-    rankMax,
-    runningMax,
-  }: Omit<Extract<RouterEvent, { type: 'backendUp' }>, 'type' | 'adapters'>): BackendState {
-    const known = this.#state.backends.get(name);
-    const backend = known ?? emptyBackend(name);
-    backend.up = true;
-    backend.bases = new Set(bases);
-    backend.slots = slots;
-    backend.rankMax = rankMax;
-    backend.limit.fix(runningMax);
-    this.#state.roomy.add(backend);
-    this.#state.backends.set(name, backend);
-    this.#state.isPlanStale = true;
-    this.#state.stirred = true;
-    return backend;
-  }
-
   /** It holds nothing any more. Its requests end one by one, as their connections break. */
   down(name: BackendName, now: number): void {
     const backend = this.#state.backends.get(name);
@@ -201,6 +178,32 @@ export class Slots {
     for (const held of [...backend.held.values()]) this.#become(backend, held, undefined, now);
     backend.vacated.length = 0;
     backend.changedAt = now;
+  }
+
+  /** No request and no load goes there from now on. What it holds stays, and serves again once it is uncordoned. */
+  cordon(backend: BackendState, now: number): void {
+    const all = [...backend.held.values()];
+    const loading = all.filter(({ residency }) => residency.state === 'loading');
+    for (const held of loading) indexed(this.#state, { backend, held }, -1);
+    backend.cordoned = true;
+    for (const held of all) {
+      const { residency } = held;
+      if (residency.state === 'ready') this.#become(backend, held, residency, now);
+      if (residency.state === 'draining') this.#become(backend, held, { ...residency, heir: undefined }, now);
+    }
+    this.#state.isPlanStale = true;
+    this.#state.stirred = true;
+  }
+
+  uncordon(backend: BackendState, now: number): void {
+    backend.cordoned = false;
+    for (const held of [...backend.held.values()]) {
+      if (held.residency.state === 'loading') indexed(this.#state, { backend, held }, 1);
+      else this.undrain(backend, held, now);
+    }
+    this.#state.isPlanStale = true;
+    this.#state.stirred = true;
+    this.#state.roomy.add(backend);
   }
 
   /** An adapter that the engine holds though we did not ask: it serves, and requests that still run on it count as its leases. */
@@ -218,7 +221,7 @@ export class Slots {
       const { place, target } = ticket;
       if (
         place.kind !== 'running' ||
-        place.backend !== backend.name ||
+        place.backend !== backend ||
         target.kind !== 'adapter' ||
         target.adapter !== adapter
       )
@@ -245,7 +248,7 @@ export class Slots {
     if (askedAt > backend.changedAt) {
       const listed = new Set(adapters);
       for (const held of [...backend.held.values()]) {
-        if (!isReady(held) || listed.has(held.adapter)) continue;
+        if (held.residency.state === 'loading' || isUnloading(held) || listed.has(held.adapter)) continue;
         if (held.leases > 0) this.reload(name, held, now);
         else this.drop(name, held.adapter, now);
       }
@@ -276,3 +279,8 @@ export class Slots {
 /** Of the last load in a backend's average, and in the fleet's. */
 const LOAD_WEIGHT = 0.25;
 const FLEET_LOAD_WEIGHT = 0.0625;
+
+/** What would serve, were its backend not cordoned. */
+const keptAway = ({ since, why }: Residency): Residency => ({
+  ...{ state: 'draining', since, why, unloading: false, heir: undefined },
+});

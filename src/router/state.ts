@@ -24,7 +24,8 @@ import type { DueAfterMs, Waiting } from './waiting.ts';
 export type Residency =
   | { readonly state: 'loading'; readonly since: number; readonly why: Why }
   | { readonly state: 'ready'; readonly since: number; readonly why: Why }
-  /** No new requests; unloaded once its leases have ended (`unloading`: asked for). `heir` is the adapter that gets the slot. */
+  /** No new requests; unloaded once its leases have ended (`unloading`: asked for), but where its backend is cordoned. `heir` is the adapter
+   *  that gets the slot. */
   | {
       readonly state: 'draining';
       readonly since: number;
@@ -48,6 +49,8 @@ export interface Held {
 export interface BackendState {
   readonly name: BackendName;
   up: boolean;
+  /** Nothing new goes there: of what it holds nothing is `ready`, and nothing that loads there is waited for. */
+  cordoned: boolean;
   bases: ReadonlySet<BaseName>;
   slots: number;
   rankMax: number | undefined;
@@ -85,7 +88,7 @@ export interface Ticket {
   attempts: number;
   place:
     | { readonly kind: 'waiting' }
-    | { readonly kind: 'running'; readonly backend: BackendName; held: Held | undefined };
+    | { readonly kind: 'running'; readonly backend: BackendState; held: Held | undefined };
 }
 
 /** All that wait for one adapter: for a slot, or for room where it is ready. */
@@ -222,6 +225,7 @@ export function emptyState(bounds: Bounds): RouterState {
 export const emptyBackend = (name: BackendName): BackendState => ({
   name,
   up: false,
+  cordoned: false,
   bases: new Set(),
   slots: 0,
   rankMax: undefined,
@@ -235,8 +239,15 @@ export const emptyBackend = (name: BackendName): BackendState => ({
   changedAt: 0,
 });
 
+/** It may be given something new. */
+export const isOpen = ({ up, cordoned }: BackendState): boolean => up && !cordoned;
+
 /** It could serve this, given a slot. */
 export const serves = (backend: BackendState, target: Target): boolean =>
+  !backend.cordoned && couldServe(backend, target);
+
+/** The same, were it not cordoned: worth waiting for. */
+export const couldServe = (backend: BackendState, target: Target): boolean =>
   backend.up && backend.bases.has(target.base) && (target.kind === 'base' || fits(backend, target));
 
 export const fits = (backend: BackendState, { rank }: AdapterTarget): boolean =>
@@ -258,22 +269,6 @@ const NOBODY: ReadonlySet<BackendState> = new Set();
 /** The backends that are ready for it. */
 export const holdersOf = (state: RouterState, adapter: AdapterId): ReadonlySet<BackendState> =>
   state.holders.get(adapter) ?? NOBODY;
-
-/** What an adapter serves at least before it is drained for another one, ms: with slow loads, slots would otherwise spend their time loading. */
-export const quantumMs = ({ bounds }: RouterState, { loadMs }: BackendState): number => bounds.quantumLoads * loadMs;
-
-/** Its requests may be the last on their slot, for one that is due at `dueAt`, ms (undefined: for anybody): it has served its quantum, and nobody
- *  who waits for it was due as early. */
-export function mayDrain(
-  state: RouterState,
-  { backend, held }: Drain,
-  { dueAt = Number.NEGATIVE_INFINITY, now }: { readonly dueAt?: number | undefined; readonly now: number },
-): boolean {
-  if (!isReady(held) || now - held.readyAt < quantumMs(state, backend)) return false;
-  const own =
-    state.lines.get(held.adapter)?.tickets.firstDue(state.bounds.dueAfterMs)?.dueAt ?? Number.POSITIVE_INFINITY;
-  return own > dueAt || own > now;
-}
 
 const NO_DRAINS: ReadonlySet<Drain> = new Set();
 

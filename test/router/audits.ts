@@ -44,6 +44,7 @@ export class Auditor {
     const isOver = staying > engine.slots && idle !== undefined && !this.#books.isReserved(idle.adapter);
     law('what is beyond the slots leaves when it is idle', !isOver, () => `${idle?.adapter} on ${engine.name}`);
     for (const one of engine.held.values()) {
+      if (engine.cordoned) break; // what it holds stays until it serves again
       const isRetired = this.#books.retired.get(one.adapter)?.asked === false && !one.adopted;
       const isStale = isIdle(one) && isRetired && !this.#books.wanted.has(one.adapter);
       law('what is retired leaves when it is idle', !isStale, () => `${one.adapter} on ${engine.name}`);

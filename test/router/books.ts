@@ -53,6 +53,18 @@ export class Books {
         return this.#up(event, now);
       case 'backendDown':
         return this.#down(event.backend, now);
+      case 'backendGone':
+        this.#down(event.backend, now);
+        return void this.engines.delete(event.backend);
+      case 'cordoned':
+        this.hasShrunk = true;
+        this.engineOf(event.backend).cordoned = true;
+        return;
+      case 'uncordoned': {
+        const engine = this.engines.get(event.backend);
+        if (engine !== undefined) engine.cordoned = false;
+        return;
+      }
       case 'observed':
         return this.#observed(event, now, believes);
       case 'loaded':
@@ -139,19 +151,21 @@ export class Books {
     this.#wait(ticket, now);
   }
 
-  #up({ backend: name, adapters, bases, slots, rankMax, runningMax }: Event<'backendUp'>, now: number): void {
-    const none = {
-      name,
-      bases: new Set<BaseName>(),
-      slots,
-      rankMax,
-      runningMax,
-      held: new Map(),
-      running: 0,
-      crowded: false,
+  engineOf(name: BackendName): EngineBook {
+    const known = this.engines.get(name);
+    if (known !== undefined) return known;
+    const engine: EngineBook = {
+      ...{ name, up: false, cordoned: false, bases: new Set<BaseName>(), slots: 0, held: new Map(), running: 0 },
+      ...{ rankMax: undefined, runningMax: undefined, crowded: false, touchedAt: 0 },
     };
-    const engine: EngineBook = this.engines.get(name) ?? { ...none, up: false, touchedAt: 0 };
     this.engines.set(name, engine);
+    return engine;
+  }
+
+  /** Of one that is up: another is there in its place. */
+  #up({ backend: name, adapters, bases, slots, rankMax, runningMax }: Event<'backendUp'>, now: number): void {
+    const engine = this.engineOf(name);
+    if (engine.up) this.#down(name, now);
     Object.assign(engine, { up: true, bases: new Set(bases), slots, rankMax, runningMax });
     for (const key of [...this.failures.keys()]) if (key.startsWith(`${name} `)) this.failures.delete(key);
     for (const adapter of adapters) this.#adopt(engine, adapter, now);

@@ -18,6 +18,8 @@ const COMMAND = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.constant('pass'), small(14), small(0), small(0)) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('up'), small(2), small(3), small(7)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('down'), small(2), small(0), small(0)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant('cordon'), small(2), small(1), small(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('gone'), small(2), small(0), small(0)) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('observe'), small(2), small(3), small(31)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('publish'), small(5), small(0), small(0)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('retire'), small(5), small(0), small(0)) },
@@ -91,6 +93,10 @@ export function perform(run: Run, [name, a, b, c]: Command): void {
     case 'down':
       if (books.engines.get(engine(a))?.up === true) run.feed({ type: 'backendDown', backend: engine(a) });
       return;
+    case 'cordon':
+      return void run.feed({ type: b === 0 ? 'cordoned' : 'uncordoned', backend: engine(a) });
+    case 'gone':
+      return void run.feed({ type: 'backendGone', backend: engine(a) });
     case 'observe':
       return observe(run, [name, a, b, c]);
     case 'publish': {

@@ -9,7 +9,7 @@ import type { Residency, RouterState } from '../../src/router/state.ts';
 import { Auditor, type Scene } from './audits.ts';
 import { Books } from './books.ts';
 import { BrokenLaw, law } from './broken-law.ts';
-import { type EngineBook, type Registration, serves, type TicketBook } from './records.ts';
+import { couldServe, type EngineBook, type Registration, serves, type TicketBook } from './records.ts';
 
 type Asked<T extends Effect['type']> = Extract<Effect, { type: T }>;
 
@@ -112,6 +112,7 @@ export class Judge {
 
   #load({ backend, adapter, why }: Asked<'load'>, { now }: Scene): void {
     const engine = this.#engineNamed(backend);
+    law('nothing is loaded where nothing new may go', !engine.cordoned, () => `${adapter} on ${backend}: ${why}`);
     const known = engine.held.get(adapter);
     if (why === 'reload') {
       const may = known?.phase === 'loaded' && known.forgotten;
@@ -212,7 +213,8 @@ export class Judge {
       const hasWaited = now - ticket.waitsSince >= this.#options.waitMsMax;
       law('"no capacity" is true', isFull || hasWaited || ticket.attempts > 0, detail);
     }
-    if (code === 'backend_unavailable') law('"unavailable" is true', able.length === 0 || isSpent, detail);
+    const isServed = [...this.books.engines.values()].some((engine) => couldServe(engine, ticket.target));
+    if (code === 'backend_unavailable') law('"unavailable" is true', !isServed || isSpent, detail);
     if (code === 'backend_error' && !isSpent && ticket.target.kind === 'adapter') {
       const { adapter } = ticket.target;
       const allFailed = able.every((engine) => this.books.hasFailed(engine, adapter, now));

@@ -16,6 +16,7 @@ export interface Registration {
 export interface EngineBook {
   readonly name: BackendName;
   up: boolean;
+  cordoned: boolean;
   bases: ReadonlySet<BaseName>;
   slots: number;
   rankMax: number | undefined;
@@ -41,7 +42,10 @@ export interface TicketBook {
 }
 
 /** The engine could run this, if it had a slot for it. */
-export const serves = (engine: EngineBook, target: Target): boolean =>
+export const serves = (engine: EngineBook, target: Target): boolean => !engine.cordoned && couldServe(engine, target);
+
+/** It could, were it not cordoned. */
+export const couldServe = (engine: EngineBook, target: Target): boolean =>
   engine.up &&
   engine.bases.has(target.base) &&
   (target.kind === 'base' || engine.rankMax === undefined || target.rank <= engine.rankMax);

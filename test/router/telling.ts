@@ -34,6 +34,13 @@ export function tell(event: RouterEvent): string {
     }
     case 'backendDown':
       return `down ${event.backend}`;
+    case 'backendGone':
+      return `gone ${event.backend}`;
+    case 'cordoned':
+    case 'uncordoned':
+      return `${event.type} ${event.backend}`;
+    case 'configured':
+      return `configured ${JSON.stringify(event.options)}`;
     case 'observed':
       return `observed ${event.backend} askedAt=${event.askedAt} slots=${event.slots}${gauges(event)}${list('holds', event.adapters)}`;
     case 'published':

@@ -88,6 +88,13 @@ export function parse(text: string): RouterEvent {
         return { type: 'backendUp', backend: first, bases, slots, rankMax, runningMax: number('runningMax'), adapters };
       case 'down':
         return { type: 'backendDown', backend: first };
+      case 'gone':
+        return { type: 'backendGone', backend: first };
+      case 'cordoned':
+      case 'uncordoned':
+        return { type, backend: first };
+      case 'configured':
+        return { type, options: { ...OPTIONS, ...JSON.parse(first) } };
       case 'observed':
         return { type, backend: first, askedAt: Number(options.get('askedAt')), slots, adapters, gauges };
       case 'published':

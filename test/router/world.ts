@@ -156,7 +156,7 @@ export class World {
     const target = this.#anyTarget();
     const { adapter } = target;
     const chance = this.#random.next();
-    switch (this.#random.below(9)) {
+    switch (this.#random.below(10)) {
       case 0:
         return this.#stop(engine);
       case 1:
@@ -174,9 +174,17 @@ export class World {
       }
       case 6:
         return this.#feed({ type: 'retired', adapter });
+      case 7:
+        return this.#cordon(engine, chance);
       default:
         return this.#again(chance);
     }
+  }
+
+  /** For a while: somebody works on it. */
+  #cordon({ name: backend }: Engine, chance: number): void {
+    this.#feed({ type: 'cordoned', backend });
+    this.#later(chance * 2000, () => this.#feed({ type: 'uncordoned', backend }));
   }
 
   /** Something recent is told once more. */
