@@ -28,25 +28,25 @@ test('who waits for room on it goes elsewhere, and what loads there is not waite
     >> cordoned gpu-1
     << load gpu-0 m@6 room
     >> loaded gpu-1 m@6
+    >> up gpu-2 slots=2
     >> uncordoned gpu-1
     << dispatch 3 gpu-1 resident
     >> cordoned gpu-0
-    << load gpu-1 m@5 room`));
+    << load gpu-2 m@5 room`));
 
 test('a slot that was being emptied for somebody is not waited for once its backend is cordoned', () =>
   holds(`>> up gpu-0 slots=1 holds=m@1
     >> arrived 1 m@1
     << dispatch 1 gpu-0 resident
     >> arrived 2 m@2
-    @ 1000
     >> up gpu-1 slots=1 holds=m@3
     << unload gpu-1 m@3 evict
     >> cordoned gpu-1
-    >> unloaded gpu-1 m@3
     >> ended 1
-    << unload gpu-0 m@1 drain
+    << unload gpu-0 m@1 evict
+    >> unloaded gpu-1 m@3
     >> unloaded gpu-0 m@1
-    << load gpu-0 m@2 drain`));
+    << load gpu-0 m@2 evict`));
 
 test('what it holds is neither unloaded nor forgotten, and serves again as soon as it is uncordoned', () =>
   holds(`>> up gpu-0 slots=2 holds=m@5
