@@ -86,6 +86,11 @@ export class AdapterStore {
     }
   }
 
+  /** From now on; what it holds already stays. Undefined: as large as the disk. */
+  limit(bytesMax: number | undefined): void {
+    this.#budget.bytesMax = bytesMax;
+  }
+
   pathOf(digest: Digest): string {
     return join(this.#dir, digest);
   }

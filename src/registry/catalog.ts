@@ -138,8 +138,11 @@ export class Catalog {
     return true;
   }
 
-  setModel(model: ModelName, settings: ModelSettings): void {
-    this.#lineage(model).settings = settings;
+  /** Undefined: it is in the config no more; it is known for as long as it has checkpoints. */
+  setModel(model: ModelName, settings: ModelSettings | undefined): void {
+    const lineage = this.#lineage(model);
+    lineage.settings = settings;
+    if (lineage.isBlank) this.#lineages.delete(model);
   }
 
   #lineage(model: ModelName): Lineage {

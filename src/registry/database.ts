@@ -18,6 +18,8 @@ import {
   aliasOf,
   aliasRowOf,
   CheckpointReader,
+  cordonOf,
+  cordonRowOf,
   detailsRowOf,
   Integer,
   moveOf,
@@ -29,7 +31,18 @@ import {
   rowOf,
   Text,
 } from './rows.ts';
-import type { Alias, AuditRow, Change, KeyRow, Move, Pin, ReservationRow, Sighting, Store } from './store.ts';
+import type {
+  Alias,
+  AuditRow,
+  Change,
+  CordonRow,
+  KeyRow,
+  Move,
+  Pin,
+  ReservationRow,
+  Sighting,
+  Store,
+} from './store.ts';
 
 const FILE_MODE = 0o600;
 const LOCK_WAIT_MS = 1_000;
@@ -91,6 +104,10 @@ export class Database implements Store {
 
   reservations(): readonly ReservationRow[] {
     return this.#db.prepare('SELECT * FROM reservations ORDER BY created_at_ms, id').all().map(reservationOf);
+  }
+
+  cordons(): readonly CordonRow[] {
+    return this.#db.prepare('SELECT * FROM cordons ORDER BY backend').all().map(cordonOf);
   }
 
   keys(): readonly KeyRow[] {
@@ -163,6 +180,10 @@ export class Database implements Store {
         return this.#insert('reservations', reservationRowOf(change.reservation));
       case 'released':
         return this.#run('DELETE FROM reservations WHERE id = ?', change.id);
+      case 'cordoned':
+        return this.#insert('cordons', cordonRowOf(change.cordon));
+      case 'uncordoned':
+        return this.#run('DELETE FROM cordons WHERE backend = ?', change.backend);
       case 'keyed':
         return this.#insert('keys', keyRowOf(change.key));
       case 'audited':

@@ -30,8 +30,8 @@ export class Lineage {
     return this.#settings;
   }
 
-  set settings(settings: ModelSettings) {
-    this.#settings = settings;
+  set settings(settings: ModelSettings | undefined) {
+    this.#settings = settings ?? UNCONFIGURED;
     this.#best = this.#findBest();
   }
 

@@ -111,4 +111,11 @@ export const MIGRATIONS: readonly string[] = [
     after TEXT -- JSON
   ) STRICT;
   `,
+  `
+  CREATE TABLE cordons (
+    backend TEXT PRIMARY KEY,
+    who TEXT NOT NULL,
+    since_ms INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];

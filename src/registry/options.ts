@@ -1,16 +1,20 @@
 // What the registry is given, what it is asked, and what it tells. Types only.
-import type { AdapterId, Checkpoint, LayoutName, ModelName } from '../domain.ts';
-import type { ModelSettings } from './resolution.ts';
+import type { AdapterId, Checkpoint, ModelName } from '../domain.ts';
+import type { WatchedModel } from './watchers.ts';
 
-export interface RegistryOptions {
-  readonly dataDir: string;
+/** What may change while it runs. */
+export interface RegistrySettings {
   /** Absolute directories that checkpoints may be registered from; empty: any. Watched directories are always allowed. */
   readonly roots: readonly string[];
-  readonly models: ReadonlyMap<ModelName, ModelSettings & { readonly layout?: LayoutName | undefined }>;
+  readonly models: ReadonlyMap<ModelName, WatchedModel>;
   /** Undefined: no limit. */
   readonly storeBytesMax?: number | undefined;
   readonly rescanMs: number;
   readonly settleMs: number;
+}
+
+export interface RegistryOptions extends RegistrySettings {
+  readonly dataDir: string;
   /** Unix time, ms. */
   readonly nowMs: () => number;
   /** Called when the change is durable and in the catalog; must not throw. */

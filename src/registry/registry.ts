@@ -20,21 +20,29 @@ import { BEST_DEFAULT } from './best.ts';
 import { Catalog } from './catalog.ts';
 import { Database } from './database.ts';
 import { checkFree, type DeletionParts, markDeleted } from './deletion.ts';
-import { type Found, watchDirectory } from './discovery.ts';
+import type { Found } from './discovery.ts';
 import { makeOpenDirectory } from './disk.ts';
 import { CONFIG_FILE } from './inspect.ts';
 import { hf } from './layouts/hf.ts';
-import { LAYOUTS } from './layouts/layouts.ts';
 import { Ledger } from './ledger.ts';
 import { patch } from './metrics.ts';
 import { checkCheckpointName, printName } from './name.ts';
-import type { AliasMove, PinRequest, RegisterRequest, RegistryOptions, RetainOptions } from './options.ts';
+import type {
+  AliasMove,
+  PinRequest,
+  RegisterRequest,
+  RegistryOptions,
+  RegistrySettings,
+  RetainOptions,
+} from './options.ts';
 import { Pins } from './pins.ts';
 import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
-import type { AccessRows, Alias, Move, Pin, ReservationRows, Store } from './store.ts';
+import { configureModels, rootsOf } from './settings.ts';
+import type { AccessRows, Alias, CordonRows, Move, Pin, ReservationRows, Store } from './store.ts';
 import { neededBy } from './store-budget.ts';
 import { Turns } from './turns.ts';
+import { Watchers } from './watchers.ts';
 
 export type * from './options.ts';
 export type { Alias, Move, Pin } from './store.ts';
@@ -50,7 +58,7 @@ interface Parts {
 
 export class Registry {
   readonly catalog: Catalog;
-  readonly #options: RegistryOptions;
+  #options: RegistryOptions;
   readonly #roots: Roots;
   readonly #files: AdapterStore;
   readonly #rows: Store;
@@ -61,7 +69,8 @@ export class Registry {
   readonly #turns = new Turns<CheckpointName>();
   readonly #deletion: DeletionParts;
   readonly #stop = new AbortController();
-  readonly #watches: Promise<void>[] = [];
+  readonly #watchers: Watchers;
+  #isWatching = false;
 
   private constructor(options: RegistryOptions, parts: Parts) {
     const { roots, files, rows, pathOf } = parts;
@@ -76,12 +85,16 @@ export class Registry {
     this.#arrivals = new Arrivals({ catalog, ledger: this.#ledger, files, ids: this.#ids, nowMs, pathOf });
     this.#pins = new Pins({ catalog, rows, nowMs });
     this.#deletion = { catalog, ledger: this.#ledger, pins: this.#pins, nowMs };
+    this.#watchers = new Watchers({
+      isKnown: (model, found) => this.#isKnown(nameOf(model, found.step), found),
+      onFound: (model, found) => this.#find(model, found),
+      onProblem: options.onProblem,
+    });
   }
 
   /** Rejects with a sentence for people: the directory is in use, not writable, or was written by a newer version. */
   static async open(options: RegistryOptions): Promise<Registry> {
-    const watched = [...options.models.values()].flatMap((model) => model.watch ?? []);
-    const roots = new Roots(options.roots.length === 0 ? [] : [...options.roots, ...watched]);
+    const roots = new Roots(rootsOf(options));
     const dataDir = resolve(options.dataDir);
     const adapters = join(dataDir, 'adapters');
     await makeOpenDirectory(dataDir);
@@ -194,6 +207,11 @@ export class Registry {
     return this.#rows;
   }
 
+  /** Where it is written down which backends nothing new goes to. */
+  get cordonRows(): CordonRows {
+    return this.#rows;
+  }
+
   /** Where keys and the audit log are written down. */
   get accessRows(): AccessRows {
     return this.#rows;
@@ -228,33 +246,34 @@ export class Registry {
     return this.#files.sweep(needed);
   }
 
-  /** Starts discovery in every model's watched directory; `close` ends it. */
+  /** Starts discovery in every model's watched directory, and follows the config in that from now on; `close` ends it. */
   watch(): void {
-    for (const [model, { watch: dir, base, layout }] of this.#options.models) {
-      if (dir === undefined) continue;
-      const nameOf = (step: number) => as<CheckpointName>(printName({ kind: 'step', model, step }));
-      const watch = watchDirectory({
-        dir: resolve(dir),
-        layout: LAYOUTS[layout ?? 'auto'],
-        settleMs: this.#options.settleMs,
-        rescanMs: this.#options.rescanMs,
-        isKnown: (found) => this.#isKnown(nameOf(found.step), found),
-        onFound: async ({ step, dir: source, details }) => {
-          const name = nameOf(step);
-          const arrival = { name, model, step, base, dir: source, how: 'found', replace: true, details } as const;
-          await this.#inTurn(name, () => this.#arrivals.take(arrival));
-        },
-        onProblem: this.#options.onProblem,
-        signal: this.#stop.signal,
-      });
-      this.#watches.push(watch);
-    }
+    this.#isWatching = true;
+    this.#watchers.follow(this.#options.models, this.#options);
+  }
+
+  /** Goes by other settings from now on. What is being taken is taken as it was begun. */
+  configure(settings: RegistrySettings): void {
+    const before = this.#options.models;
+    this.#options = { ...this.#options, ...settings };
+    this.#roots.allow(rootsOf(settings));
+    this.#files.limit(settings.storeBytesMax);
+    configureModels({ ...this.#deletion, onProblem: this.#options.onProblem }, before, settings.models);
+    if (this.#isWatching) this.#watchers.follow(settings.models, settings);
+  }
+
+  async #find(model: ModelName, { step, dir, details }: Found): Promise<void> {
+    const name = nameOf(model, step);
+    const base = this.#options.models.get(model)?.base;
+    const arrival = { name, model, step, base, dir, how: 'found', replace: true, details } as const;
+    await this.#inTurn(name, () => this.#arrivals.take(arrival));
   }
 
   /** Ends discovery and waits for what is being taken. Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort();
-    await Promise.allSettled([...this.#watches, this.#turns.settled()]);
+    await this.#watchers.close();
+    await Promise.allSettled([this.#turns.settled()]);
     this.#rows.close();
   }
 
@@ -294,6 +313,9 @@ export class Registry {
     throw new StepgateError('shutting_down', 'The gateway is stopping: nothing is registered any more.');
   }
 }
+
+const nameOf = (model: ModelName, step: number): CheckpointName =>
+  as<CheckpointName>(printName({ kind: 'step', model, step }));
 
 /** Rows whose files somebody removed from the store; compared by identity. */
 const LOST: Checkpoint['state'] = {

@@ -8,10 +8,14 @@ import { hasCode, orNothing } from './inspect.ts';
 import { type Opened, stampOf } from './originals.ts';
 
 export class Roots {
-  readonly #roots: readonly string[];
+  #roots: readonly string[] = [];
 
-  /** Absolute directories, which need not exist yet; none allows any path. */
   constructor(roots: readonly string[]) {
+    this.allow(roots);
+  }
+
+  /** From now on. Absolute directories, which need not exist yet; none allows any path. */
+  allow(roots: readonly string[]): void {
     this.#roots = roots.map((root) => resolve(root));
   }
 

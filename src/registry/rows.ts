@@ -3,6 +3,7 @@ import { z } from 'zod';
 import {
   type AdapterId,
   as,
+  type BackendName,
   type BaseName,
   type Checkpoint,
   type CheckpointId,
@@ -11,7 +12,7 @@ import {
   type Digest,
   type ModelName,
 } from '../domain.ts';
-import type { Alias, Move, Pin, ReservationRow } from './store.ts';
+import type { Alias, CordonRow, Move, Pin, ReservationRow } from './store.ts';
 
 export const Text = z.string();
 export const Integer = z.number().int();
@@ -207,6 +208,12 @@ export const pinRowOf = (pin: Pin): Cells => ({
   created_at_ms: pin.createdAtMs,
   until_ms: pin.untilMs ?? null,
 });
+
+const CordonCells = z
+  .object({ backend: Text, who: Text, since_ms: Integer })
+  .transform((row): CordonRow => ({ backend: as<BackendName>(row.backend), who: row.who, sinceMs: row.since_ms }));
+export const cordonOf = (cells: unknown): CordonRow => CordonCells.parse(cells);
+export const cordonRowOf = ({ backend, who, sinceMs }: CordonRow): Cells => ({ backend, who, since_ms: sinceMs });
 
 const ReservationCells = z
   .object({

@@ -5,7 +5,7 @@ import { StepgateError } from '../errors.ts';
 
 export class StoreBudget {
   /** undefined: as large as the disk. */
-  readonly bytesMax: number | undefined;
+  bytesMax: number | undefined;
   readonly #contents = new Map<Digest, number>();
   #bytes = 0;
   #promised = 0;

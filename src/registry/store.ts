@@ -1,6 +1,15 @@
 // The seam of persistence: what must survive, as data, and the one door through which it is written. Types only; database.ts is the first
 // to satisfy it, and test/registry/store-conformance.ts says what every one must promise.
-import type { Checkpoint, CheckpointId, CheckpointName, Details, ModelName, RequestClass, Scope } from '../domain.ts';
+import type {
+  BackendName,
+  Checkpoint,
+  CheckpointId,
+  CheckpointName,
+  Details,
+  ModelName,
+  RequestClass,
+  Scope,
+} from '../domain.ts';
 
 /** Files that were taken (or judged) under a name: discovery does not bring the same ones again. */
 export interface Sighting {
@@ -73,6 +82,24 @@ export interface ReservationRows {
   commit(changes: readonly ReservationChange[]): void;
 }
 
+/** A backend that nothing new goes to until it is taken back; src/cordons.ts says what it comes to. */
+export interface CordonRow {
+  readonly backend: BackendName;
+  readonly who: string;
+  /** Unix time, ms. */
+  readonly sinceMs: number;
+}
+
+export type CordonChange =
+  | { readonly kind: 'cordoned'; readonly cordon: CordonRow }
+  | { readonly kind: 'uncordoned'; readonly backend: BackendName };
+
+/** What of the store the cordons need. */
+export interface CordonRows {
+  cordons(): readonly CordonRow[];
+  commit(changes: readonly CordonChange[]): void;
+}
+
 /** A key by which callers are known, without its secret; src/access/ says what it comes to. */
 export interface KeyRow {
   /** The part of the key that is no secret. */
@@ -131,6 +158,7 @@ export interface AccessRows {
 
 export type Change =
   | ReservationChange
+  | CordonChange
   | AccessChange
   | { readonly kind: 'added'; readonly checkpoint: Checkpoint; readonly sighting: Sighting }
   /** The name's files of `sighting.source` now have this signature; nothing else changed. */
@@ -153,6 +181,8 @@ export interface Store {
   aliases(): readonly Alias[];
   pins(): readonly Pin[];
   reservations(): readonly ReservationRow[];
+  /** By backend. */
+  cordons(): readonly CordonRow[];
   /** In the order in which they were created. */
   keys(): readonly KeyRow[];
   /** Newest first; with `before`, those with smaller ids. */

@@ -1,6 +1,16 @@
 // A Store that keeps its rows in memory, for as long as its place lives: it shows that the seam asks for no database.
 import { assertNever, type Checkpoint } from '../../src/domain.ts';
-import type { Alias, AuditRow, Change, KeyRow, Move, Pin, ReservationRow, Store } from '../../src/registry/store.ts';
+import type {
+  Alias,
+  AuditRow,
+  Change,
+  CordonRow,
+  KeyRow,
+  Move,
+  Pin,
+  ReservationRow,
+  Store,
+} from '../../src/registry/store.ts';
 import type { Place } from './store-conformance.ts';
 
 class Tables {
@@ -9,6 +19,7 @@ class Tables {
   readonly aliases = new Map<string, Alias>();
   readonly pins = new Map<string, Pin>();
   readonly reservations = new Map<string, ReservationRow>();
+  readonly cordons = new Map<string, CordonRow>();
   readonly keys = new Map<string, KeyRow>();
   readonly audit: AuditRow[] = [];
   readonly moves: Move[] = [];
@@ -29,6 +40,7 @@ export class MemoryPlace implements Place {
       pins: () => [...this.#tables.pins.values()],
       reservations: () =>
         [...this.#tables.reservations.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
+      cordons: () => [...this.#tables.cordons.values()].sort((a, b) => (a.backend < b.backend ? -1 : 1)),
       keys: () =>
         [...this.#tables.keys.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
       audit: ({ limit, before = Number.POSITIVE_INFINITY }) =>
@@ -94,6 +106,12 @@ function write(tables: Tables, change: Change): void {
       return;
     case 'released':
       tables.reservations.delete(change.id);
+      return;
+    case 'cordoned':
+      tables.cordons.set(change.cordon.backend, change.cordon);
+      return;
+    case 'uncordoned':
+      tables.cordons.delete(change.backend);
       return;
     case 'keyed':
       tables.keys.set(change.key.id, change.key);

@@ -109,3 +109,11 @@ test('from version 3 on: reservations', () => {
     database.close();
   }
 });
+
+test('from version 5 on: cordons', () => {
+  for (let version = 5; version <= MIGRATIONS.length; version++) {
+    const database = opened(version);
+    expect(database.cordons()).toEqual([{ backend: 'gpu-0', who: 'ops', sinceMs: 1700000009000 }]);
+    database.close();
+  }
+});

@@ -1,10 +1,11 @@
 // What every Store promises, whatever keeps the rows: an implementation calls this with a way to open one and to open the same one again.
 import { describe, expect, test } from 'vitest';
-import { as, type Checkpoint, type Digest, type ModelName } from '../../src/domain.ts';
+import { as, type BackendName, type Checkpoint, type Digest, type ModelName } from '../../src/domain.ts';
 import type {
   Alias,
   AuditEntry,
   Change,
+  CordonRow,
   KeyRow,
   Move,
   Pin,
@@ -53,6 +54,8 @@ const reservation: ReservationRow = {
   untilMs: 99,
 };
 
+const cordon: CordonRow = { backend: as<BackendName>('gpu-0'), who: 'ops', sinceMs: 1 };
+
 const key: KeyRow = {
   id: 'k1',
   name: 'ci',
@@ -84,6 +87,7 @@ const contentsOf = (store: Store) => ({
   aliases: store.aliases(),
   pins: store.pins(),
   reservations: store.reservations(),
+  cordons: store.cordons(),
   keys: store.keys(),
   audit: store.audit({ limit: 100 }),
   history: store.history(as('m'), 100),
@@ -116,6 +120,7 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           aliases: [],
           pins: [],
           reservations: [],
+          cordons: [],
           keys: [],
           audit: [],
           history: [],
@@ -190,6 +195,20 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
         expect(reopen().reservations()).toEqual([later]);
       }));
 
+    test('cordons, by backend: the last word counts, and what was taken back is gone', () =>
+      atPlace((store, reopen) => {
+        const other: CordonRow = { ...cordon, backend: as<BackendName>('a') };
+        store.commit([
+          { kind: 'cordoned', cordon },
+          { kind: 'cordoned', cordon: other },
+          { kind: 'cordoned', cordon: { ...cordon, who: 'another' } },
+        ]);
+        const first = reopen();
+        expect(first.cordons()).toEqual([other, { ...cordon, who: 'another' }]);
+        first.commit([{ kind: 'uncordoned', backend: other.backend }]);
+        expect(reopen().cordons()).toEqual([{ ...cordon, who: 'another' }]);
+      }));
+
     test('keys, the oldest first: the last word counts', () =>
       atPlace((store, reopen) => {
         const bare = { previous: undefined, class: undefined, perMinute: undefined, concurrentMax: undefined };
@@ -237,6 +256,7 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           { kind: 'moved', move },
           { kind: 'pinned', pin },
           { kind: 'reserved', reservation },
+          { kind: 'cordoned', cordon },
           { kind: 'keyed', key },
           { kind: 'audited', entry, keep: 9 },
           { kind: 'seen', sighting: sightingOf(five, '2') },
@@ -272,6 +292,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
                 [{ kind: 'unpinned', id: `p${step}` }],
                 [{ kind: 'reserved', reservation: { ...reservation, id: `r${step}`, slots: turn } }],
                 [{ kind: 'released', id: `r${step}` }],
+                [{ kind: 'cordoned', cordon: { ...cordon, backend: as<BackendName>(`b${step}`), sinceMs: turn } }],
+                [{ kind: 'uncordoned', backend: as<BackendName>(`b${step}`) }],
                 [{ kind: 'keyed', key: { ...key, id: `k${step}`, createdAtMs: turn } }],
                 [{ kind: 'audited', entry: { ...entry, atMs: turn }, keep: 3 }],
                 id === undefined ? [] : [{ kind: 'deleted', id, atMs: turn }],
