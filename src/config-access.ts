@@ -30,10 +30,13 @@ export const engineCredentials = {
 export const oneKeyAtMost = ({ keyFile, keyEnv }: { keyFile?: string | undefined; keyEnv?: string | undefined }) =>
   keyFile === undefined || keyEnv === undefined;
 
-export const tls = section('TLS on `listen`, and on `admin` where that is no loopback address. Left out: none.', {
-  certFile: path.describe('PEM of the certificate and those between it and its authority, relative to this file.'),
-  keyFile: path.describe("PEM of the certificate's key, relative to this file."),
-})
+export const tls = section(
+  'TLS on `listen`, and on `admin` where that is no loopback address. Left out: none. To begin or to end with it needs a restart; other files do not.',
+  {
+    certFile: path.describe('PEM of the certificate and those between it and its authority, relative to this file.'),
+    keyFile: path.describe("PEM of the certificate's key, relative to this file."),
+  },
+)
   .optional()
   .meta({ examples: [{ certFile: '/etc/stepgate/tls.crt', keyFile: '/etc/stepgate/tls.key' }] });
 

@@ -1,7 +1,8 @@
 // The zod schema of a config file: every key, its default, its bounds and its description, once.
 // The JSON schema and docs/config.md are made from it. How a refusal is worded for the reader is in config-problems.ts.
 import { z } from 'zod';
-import { access, engineCredentials, oneKeyAtMost, tls } from './config-access.ts';
+import { access, tls } from './config-access.ts';
+import { backends } from './config-backends.ts';
 import { path, section } from './config-parts.ts';
 import type { LayoutName } from './domain.ts';
 import { checkModelName } from './registry/name.ts';
@@ -29,12 +30,6 @@ const ms = (byDefault: number, about: string) => z.int().min(1).max(dayMs).defau
 const count = (byDefault: number, max: number, about: string) =>
   z.int().min(1).max(max).default(byDefault).describe(about);
 
-/** A path on an engine's machine: nothing here could make a relative one absolute. */
-const enginePath = path.refine(
-  (text) => text.startsWith('/'),
-  'begins with "/": the engine reads it on its own machine',
-);
-
 const address = (byDefault: string, about: string) =>
   z
     .union([z.string(), z.int().min(0).max(65_535)])
@@ -61,73 +56,6 @@ function parseAddress(text: string): Address | undefined {
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
-
-const engineUrl = z
-  .string()
-  .meta({ description: "The engine's address, without /v1.", examples: ['http://127.0.0.1:8100'] })
-  .transform((text, context) => {
-    const refuse = (message: string) => {
-      context.addIssue({ code: 'custom', message });
-      return z.NEVER;
-    };
-    const url = URL.canParse(text) ? new URL(text) : undefined;
-    if (url === undefined || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text))
-      return refuse(`${JSON.stringify(text)} is no http URL; write for example "http://127.0.0.1:8100"`);
-    if (url.username !== '' || url.password !== '')
-      return refuse('a URL here holds no user or password; take them out');
-    if (url.search !== '' || url.hash !== '') return refuse('take out the part from "?" or "#" on');
-    const bare = url.href.replace(/\/+$/, '');
-    if (/\/v1$/.test(bare)) return refuse(`leave out "/v1": write "${bare.slice(0, -'/v1'.length)}"`);
-    return bare;
-  });
-
-const backend = section('One engine server.', {
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-      'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
-    )
-    .meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
-  url: engineUrl,
-  kind: z.enum(['vllm']).default('vllm').describe('What the engine speaks.'),
-  slots: z
-    .int()
-    .min(1)
-    .max(10_000)
-    .optional()
-    .meta({
-      description:
-        'Distinct adapters that it runs at once (--max-loras). Left out: learned from the engine, which tells once it has run an adapter.',
-      examples: [2],
-    }),
-  runningMax: z
-    .int()
-    .min(1)
-    .max(8_192)
-    .optional()
-    .meta({
-      description:
-        'Requests that it is given at once (--max-num-seqs); more wait in the gateway, the most urgent first. Left out: learned from the engine, starting at 256.',
-      examples: [256],
-    }),
-  rankMax: z
-    .int()
-    .min(1)
-    .max(4_096)
-    .optional()
-    .meta({
-      description:
-        'The greatest rank that it serves (--max-lora-rank), so that "stepgate ls" can say which checkpoints it would refuse. Left out: not known.',
-      examples: [64],
-    }),
-  storePath: enginePath.optional().meta({
-    description:
-      "Where this engine sees the adapter store (the directory adapters under `data`), when it mounts it elsewhere. Left out: under the gateway's own path.",
-    examples: ['/mnt/stepgate/adapters'],
-  }),
-  ...engineCredentials,
-}).refine(oneKeyAtMost, 'write keyFile or keyEnv, not both');
 
 const modelName = z.string().superRefine((name, context) => {
   const message = checkModelName(name);
@@ -189,20 +117,16 @@ const model = section('A lineage of checkpoints.', {
 export const configSchema = section('Configuration of stepgate.', {
   listen: address(
     '127.0.0.1:8080',
-    'Where clients connect (OpenAI API, /health, /ready, /metrics). ":8080" is every interface, 8080 this machine only.',
+    'Where clients connect (OpenAI API, /health, /ready, /metrics). ":8080" is every interface, 8080 this machine only. A change needs a restart.',
   ),
   admin: address(
     '127.0.0.1:8081',
-    'Where the admin API listens. Another than a loopback address is refused until there is an admin key.',
+    'Where the admin API listens. Another than a loopback address is refused until there is an admin key. A change needs a restart.',
   ),
   data: path
     .default('stepgate-data')
-    .describe('Directory of the registry and the adapter store, relative to this file.'),
-  backends: z
-    .array(backend)
-    .superRefine(distinct)
-    .default([{ name: 'vllm', url: 'http://127.0.0.1:8000', kind: 'vllm' }])
-    .describe('The engines. Left out: one vLLM at http://127.0.0.1:8000.'),
+    .describe('Directory of the registry and the adapter store, relative to this file. A change needs a restart.'),
+  backends,
   models: z
     .record(modelName, model)
     .default({})
@@ -236,8 +160,15 @@ export const configSchema = section('Configuration of stepgate.', {
   }).prefault({}),
   limits: section('What a request may cost.', {
     bodyBytesMax: count(33_554_432, 1_073_741_824, 'Bytes of a request body; more is answered 413.'),
-    headerBytesMax: count(65_536, 1_048_576, 'Bytes of request headers; more is answered 431.'),
-    headMsMax: ms(5_000, 'Until the head of a request has come; then 408, and the connection is closed.'),
+    headerBytesMax: count(
+      65_536,
+      1_048_576,
+      'Bytes of request headers; more is answered 431. A change needs a restart.',
+    ),
+    headMsMax: ms(
+      5_000,
+      'Until the head of a request has come; then 408, and the connection is closed. A change needs a restart.',
+    ),
     bodyMsMax: ms(60_000, 'Until the body has come, besides `waitMsMax`; then 408, and the connection is closed.'),
     queueMax: count(10_000, 1_000_000, 'Requests that wait for an adapter; more are answered 429.'),
     waitMsMax: ms(
@@ -284,25 +215,11 @@ export const configSchema = section('Configuration of stepgate.', {
     failureMemoryMs: ms(30_000, 'How long an adapter that an engine refused is not tried again.'),
     commentEveryMs: ms(5_000, 'How often a waiting streaming client is sent a comment, to keep its connection awake.'),
   }).prefault({}),
+  shutdown: section('How it ends when it is told to (SIGTERM, Ctrl-C).', {
+    graceMs: ms(600_000, 'Requests under way may take so long to end; those that are left are told, and cut.'),
+  }).prefault({}),
   probe: section('How engines are watched.', {
     everyMs: ms(2_000, 'Between two looks at an engine.'),
     timeoutMs: ms(2_000, 'After which a look has failed.'),
   }).prefault({}),
 });
-
-/** Two rows for one engine would count its slots twice; two engines of one name cannot be told apart. */
-function distinct(rows: readonly { name: string; url: string }[], context: z.RefinementCtx): void {
-  for (const key of ['name', 'url'] as const) {
-    const seen = new Map<string, number>();
-    rows.forEach((row, index) => {
-      const first = seen.get(row[key]);
-      if (first === undefined) seen.set(row[key], index);
-      else
-        context.addIssue({
-          code: 'custom',
-          path: [index, key],
-          message: `"${row[key]}" is already backends[${first}].${key}; give each engine its own`,
-        });
-    });
-  }
-}

@@ -96,6 +96,7 @@ export interface Config {
     readonly failureMemoryMs: number;
     readonly commentEveryMs: number;
   };
+  readonly shutdown: { readonly graceMs: number };
   readonly probe: { readonly everyMs: number; readonly timeoutMs: number };
 }
 
@@ -161,6 +162,7 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
     'limits',
     'deadlines',
     'scheduling',
+    'shutdown',
     'probe',
   ] as const;
   for (const name of sections) Object.freeze(raw[name]);

@@ -1,0 +1,100 @@
+// The config's rows for engines: part of the schema in config-schema.ts.
+import { z } from 'zod';
+import { engineCredentials, oneKeyAtMost } from './config-access.ts';
+import { path, section } from './config-parts.ts';
+
+/** A path on an engine's machine: nothing here could make a relative one absolute. */
+const enginePath = path.refine(
+  (text) => text.startsWith('/'),
+  'begins with "/": the engine reads it on its own machine',
+);
+
+const engineUrl = z
+  .string()
+  .meta({ description: "The engine's address, without /v1.", examples: ['http://127.0.0.1:8100'] })
+  .transform((text, context) => {
+    const refuse = (message: string) => {
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    };
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url === undefined || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text))
+      return refuse(`${JSON.stringify(text)} is no http URL; write for example "http://127.0.0.1:8100"`);
+    if (url.username !== '' || url.password !== '')
+      return refuse('a URL here holds no user or password; take them out');
+    if (url.search !== '' || url.hash !== '') return refuse('take out the part from "?" or "#" on');
+    const bare = url.href.replace(/\/+$/, '');
+    if (/\/v1$/.test(bare)) return refuse(`leave out "/v1": write "${bare.slice(0, -'/v1'.length)}"`);
+    return bare;
+  });
+
+const backend = section('One engine server.', {
+  name: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+      'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
+    )
+    .meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
+  url: engineUrl,
+  kind: z.enum(['vllm']).default('vllm').describe('What the engine speaks.'),
+  slots: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .meta({
+      description:
+        'Distinct adapters that it runs at once (--max-loras). Left out: learned from the engine, which tells once it has run an adapter.',
+      examples: [2],
+    }),
+  runningMax: z
+    .int()
+    .min(1)
+    .max(8_192)
+    .optional()
+    .meta({
+      description:
+        'Requests that it is given at once (--max-num-seqs); more wait in the gateway, the most urgent first. Left out: learned from the engine, starting at 256.',
+      examples: [256],
+    }),
+  rankMax: z
+    .int()
+    .min(1)
+    .max(4_096)
+    .optional()
+    .meta({
+      description:
+        'The greatest rank that it serves (--max-lora-rank), so that "stepgate ls" can say which checkpoints it would refuse. Left out: not known.',
+      examples: [64],
+    }),
+  storePath: enginePath.optional().meta({
+    description:
+      "Where this engine sees the adapter store (the directory adapters under `data`), when it mounts it elsewhere. Left out: under the gateway's own path.",
+    examples: ['/mnt/stepgate/adapters'],
+  }),
+  ...engineCredentials,
+}).refine(oneKeyAtMost, 'write keyFile or keyEnv, not both');
+
+export const backends = z
+  .array(backend)
+  .superRefine(distinct)
+  .default([{ name: 'vllm', url: 'http://127.0.0.1:8000', kind: 'vllm' }])
+  .describe('The engines. Left out: one vLLM at http://127.0.0.1:8000.');
+
+/** Two rows for one engine would count its slots twice; two engines of one name cannot be told apart. */
+function distinct(rows: readonly { name: string; url: string }[], context: z.RefinementCtx): void {
+  for (const key of ['name', 'url'] as const) {
+    const seen = new Map<string, number>();
+    rows.forEach((row, index) => {
+      const first = seen.get(row[key]);
+      if (first === undefined) seen.set(row[key], index);
+      else
+        context.addIssue({
+          code: 'custom',
+          path: [index, key],
+          message: `"${row[key]}" is already backends[${first}].${key}; give each engine its own`,
+        });
+    });
+  }
+}
