@@ -82,10 +82,12 @@ export class Adapters {
     this.#say('load', move);
     const since = performance.now();
     const known = this.#known.get(adapter);
+    const engine = fleet.get(backend);
     const outcome = known
-      ? await fleet.get(backend).load(known.adapter)
+      ? await engine.load(known.adapter)
       : ({ kind: 'failed', fault: 'adapter', message: 'it is not in the store' } as const);
     const tookMs = performance.now() - since;
+    if (!fleet.has(engine)) return; // of an engine that left or was replaced nothing is to be told
     if (outcome.kind === 'loaded') {
       metrics.loaded(backend, tookMs);
       log.info({ ...move, tookMs }, 'loaded');
@@ -106,14 +108,16 @@ export class Adapters {
     this.#say('unload', move);
     metrics.unloading(backend, why);
     const since = performance.now();
-    const outcome = await fleet.get(backend).unload(adapter);
+    const engine = fleet.get(backend);
+    const outcome = await engine.unload(adapter);
+    if (!fleet.has(engine)) return;
     if (outcome.kind === 'unloaded') {
       journal.tell({ type: 'unloaded', backend, adapter, tookMs: performance.now() - since });
       return feed({ type: 'unloaded', backend, adapter });
     }
     log.warn({ ...move, about: outcome.message }, 'unload failed');
     await sleep(UNLOAD_BACKOFF_MS, undefined, { ref: false });
-    feed({ type: 'unloadFailed', backend, adapter });
+    if (fleet.has(engine)) feed({ type: 'unloadFailed', backend, adapter });
   }
 
   #say(type: 'load' | 'unload', move: Move): void {

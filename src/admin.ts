@@ -10,12 +10,14 @@ import { addEvents } from './admin/events.ts';
 import { addKeys } from './admin/keys.ts';
 import { addModels } from './admin/models.ts';
 import { addPins } from './admin/pins.ts';
+import { addReload } from './admin/reload.ts';
 import { addReservations } from './admin/reservations.ts';
 import { addSweeps } from './admin/sweeps.ts';
 import type { Gateway } from './gateway.ts';
+import type { Reloads } from './reload.ts';
 import { addErrors, type Env } from './web.ts';
 
-export function createAdmin(gateway: Gateway, log: Logger): Hono<Env> {
+export function createAdmin(gateway: Gateway, reloads: Reloads, log: Logger): Hono<Env> {
   const admin = new Hono<Env>();
   // Before every route, and for every path: there is nothing here for who is no admin.
   admin.use('*', (c, next) => {
@@ -32,6 +34,7 @@ export function createAdmin(gateway: Gateway, log: Logger): Hono<Env> {
   addSweeps(admin, gateway);
   addCheckpoints(admin, gateway);
   addKeys(admin, gateway);
+  addReload(admin, reloads);
   addAudit(admin, gateway);
   addErrors(admin, log);
   return admin;

@@ -46,7 +46,7 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
     });
     app.all(route.path, (c) => wrongMethod(c, 'POST'));
   }
-  checkNeeds(app, gateway.access, gateway.config.access.metrics === 'open' ? ['GET /metrics'] : []);
+  checkNeeds(app, gateway.access, (name) => name === 'GET /metrics' && gateway.config.access.metrics === 'open');
   addAnswerRoutes(app, gateway);
   addModelRoutes(app, gateway);
   addTrainerRoutes(app, gateway, log);
@@ -165,8 +165,11 @@ const noEngineYet = () =>
   );
 
 function ready(c: Context, gateway: Gateway): Response {
-  const backends = [...gateway.fleet.members].map(([name, { state, about }]) => ({ name, state, about }));
-  const isReady = !gateway.closing && backends.some(({ state }) => state === 'up');
+  const backends = [...gateway.fleet.members].map(([name, { state, about }]) => {
+    const drain = gateway.cordons.of(name)?.state;
+    return { name, state, about, ...(drain && { drain }) };
+  });
+  const isReady = !gateway.closing && backends.some(({ state, drain }) => state === 'up' && drain === undefined);
   const told = gateway.access.knows((c as Context<Env>).env.incoming.headers) ? { backends } : {};
   return c.json({ ready: isReady, stopping: gateway.closing, ...told }, isReady ? 200 : 503);
 }

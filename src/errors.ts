@@ -77,6 +77,13 @@ export const ERRORS = {
     'never',
     'No engine keeps an answer with this id: the id is of another gateway, or its engine is not in the config any more. Ask for the answer anew.',
   ),
+  backend_not_found: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'No backend of the config has this name. `stepgate ps` lists them.',
+  ),
   key_not_found: spec(404, 'not_found_error', 'client', 'never', 'No key has this id. `stepgate keys` lists them.'),
   route_not_found: spec(
     404,
@@ -104,7 +111,7 @@ export const ERRORS = {
     'invalid_request_error',
     'client',
     'never',
-    'The name is taken by something else, such as a base model.',
+    'It does not go together with what is: the name is taken, or something is in use; the message says what.',
   ),
   checkpoint_deleted: spec(
     410,

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { answerMade } from './backends/background.ts';
-import { forward } from './backends/forward.ts';
+import { forward, type Running } from './backends/forward.ts';
 import type { Deadlines, ForwardEnd } from './backends/forwarding.ts';
 import { requestHeaders } from './backends/headers.ts';
 import type { Config } from './config.ts';
@@ -79,10 +79,12 @@ export class Exchange {
   readonly ticket: TicketId;
   readonly asked: Asked;
   /** The last placement; undefined while it waits. */
-  placed: { readonly backend: BackendName; readonly why: Why; readonly at: number } | undefined;
+  placed:
+    | { readonly backend: BackendName; readonly destination: Destination; readonly why: Why; readonly at: number }
+    | undefined;
   readonly #config: Config;
   readonly #listener: ExchangeListener;
-  #running: { abort(): void } | undefined;
+  #running: Running | undefined;
   /** Resolves when the engine has made the answer, for one that it makes in the background. */
   #made: (() => Promise<void>) | undefined;
   #comments: NodeJS.Timeout | undefined;
@@ -120,7 +122,7 @@ export class Exchange {
   dispatch(destination: Destination, why: Why, now: number): void {
     clearInterval(this.#comments);
     this.#comments = undefined;
-    this.placed = { backend: destination.name, why, at: now };
+    this.placed = { backend: destination.name, destination, why, at: now };
     const { route, incoming, response, requestId, rest } = this.asked;
     if (rest?.sent) return this.reject('backend_unavailable', 'the engine had forgotten the adapter; send it again');
     const body = this.#body(destination);
@@ -210,6 +212,12 @@ export class Exchange {
       sendError(response, error, { 'x-request-id': requestId, 'x-stepgate-model': headerText(this.model) });
     else if (!response.writableEnded) response.end(errorEvent(errorBody(error).error, route.typedEvents));
     this.#listener.over(this, code);
+  }
+
+  /** The gateway ends before it does: its caller is told, and its engine let go. */
+  cut(message: string): void {
+    if (this.#running === undefined) this.reject('shutting_down', message);
+    else this.#running.stop('shutting_down', message);
   }
 
   #finish(): void {

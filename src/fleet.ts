@@ -1,15 +1,17 @@
-// The engines behind the gateway: starts them probing, and turns what they say into events for the router. It decides nothing.
+// The engines behind the gateway: starts them probing, and turns what they say into events for the router; lets them come and go as the config
+// changes. It decides nothing.
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Credentials } from './access/credentials.ts';
 import { Backend, type Sighting } from './backends/backend.ts';
-import type { Config } from './config.ts';
+import type { BackendConfig, Config } from './config.ts';
 import type { AdapterId, BackendName, BaseModel } from './domain.ts';
 import { as } from './domain.ts';
 import type { Journal } from './journal.ts';
 import type { RouterEvent } from './router/events.ts';
 
 export interface FleetOptions {
-  readonly config: Config;
+  readonly config: FleetConfig;
   readonly credentials: Credentials['engines'];
   readonly log: Logger;
   readonly journal: Journal;
@@ -22,52 +24,42 @@ export interface FleetOptions {
   readonly onUp: () => void;
 }
 
+export type FleetConfig = Pick<Config, 'backends' | 'deadlines' | 'probe'>;
+
 /** What is known of one engine besides its residency. */
 export interface Member {
   readonly backend: Backend;
   state: 'starting' | 'up' | 'down';
   about: string;
   bases: readonly BaseModel[];
-  /** From the config: vLLM tells nobody its --max-lora-rank. */
-  readonly rankMax: number | undefined;
-  readonly runningMax: number | undefined;
+  /** What it was made from: when any of it changes, another one takes its place. */
+  readonly made: Made;
   /** Listed by the engine under one of our names, but loaded from elsewhere: never served. */
   foreign: readonly string[];
 }
 
+interface Made {
+  readonly row: BackendConfig;
+  readonly credentials: ReturnType<Credentials['engines']['get']>;
+  readonly connectMs: number;
+}
+
+/** The fleet as another config has it: whom it has not had before was asked once. */
+export interface NextFleet {
+  readonly config: FleetConfig;
+  readonly members: ReadonlyMap<BackendName, Member>;
+}
+
 export class Fleet {
   readonly #options: FleetOptions;
-  readonly #members = new Map<BackendName, Member>();
+  #config: FleetConfig;
+  readonly #left = new Set<Backend>();
+  #members: ReadonlyMap<BackendName, Member> = new Map();
 
   constructor(options: FleetOptions) {
     this.#options = options;
-    const { deadlines, probe, backends } = options.config;
-    for (const { name, url, kind, slots, storePath, rankMax, runningMax } of backends) {
-      const backend = new Backend({
-        name,
-        url,
-        kind,
-        slots,
-        storePath,
-        credentials: options.credentials.get(name),
-        deadlines,
-        probe,
-        report: {
-          onUp: (sighting, about) => this.#up(name, sighting, about),
-          onDown: (about) => this.#down(name, about),
-          onObserved: (sighting, askedAtMs) => this.#observed(name, sighting, askedAtMs),
-        },
-      });
-      this.#members.set(name, {
-        backend,
-        state: 'starting',
-        about: 'not asked yet',
-        bases: [],
-        rankMax,
-        runningMax,
-        foreign: [],
-      });
-    }
+    this.#config = options.config;
+    this.#members = this.#madeFrom(options.config, options.credentials);
   }
 
   /** Resolves when every engine was asked once, whatever it said. */
@@ -85,51 +77,148 @@ export class Fleet {
     return member.backend;
   }
 
-  #up(name: BackendName, sighting: Sighting, about: string): void {
-    const member = this.#members.get(name);
-    if (member === undefined) return;
+  /** It has not left, and no other has taken its place. */
+  has(backend: Backend): boolean {
+    return this.at(backend) !== undefined;
+  }
+
+  /** The engine to which that leads, while it is one of the fleet. */
+  at(destination: Pick<Backend, 'name'>): Backend | undefined {
+    const backend = this.#members.get(destination.name)?.backend;
+    return backend === destination ? backend : undefined;
+  }
+
+  /** Asks each engine that is new in the config, or that is to be reached in another way, once. Nothing is given to it yet. */
+  async prepare(config: FleetConfig, credentials: Credentials['engines']): Promise<NextFleet> {
+    const members = this.#madeFrom(config, credentials);
+    const fresh = [...members.values()].filter(({ backend }) => !this.has(backend));
+    await Promise.all(fresh.map(({ backend }) => backend.probeNow()));
+    return { config, members };
+  }
+
+  /** Goes by the other config from now on: first those who come, so that nobody finds no engine, then those who go. */
+  adopt({ config, members }: NextFleet): void {
+    const before = this.#members;
+    this.#config = config;
+    this.#members = members;
+    for (const { backend } of before.values()) {
+      if (this.has(backend)) continue;
+      backend.leave();
+      this.#left.add(backend);
+    }
+    const { onBases, feed } = this.#options;
+    onBases(this.#bases());
+    for (const [name, member] of members) {
+      const { sighting } = member.backend;
+      if (before.get(name) === member) continue;
+      if (member.state === 'up' && sighting !== undefined) this.#up(member, sighting);
+      else if (before.has(name)) feed({ type: 'backendDown', backend: name });
+    }
+    for (const name of before.keys()) if (!members.has(name)) feed({ type: 'backendGone', backend: name });
+  }
+
+  /** Requests may still run on engines that left. */
+  get hasLeft(): boolean {
+    return this.#left.size > 0;
+  }
+
+  /** Lets go of those that left and that none of these requests is at. */
+  closeLeft(used: ReadonlySet<unknown>): void {
+    for (const backend of this.#left) {
+      if (used.has(backend)) continue;
+      this.#left.delete(backend);
+      this.#options.log.info({ backend: backend.name, url: backend.url }, 'engine left: nothing runs there any more');
+      void backend.close({ gently: true });
+    }
+  }
+
+  #madeFrom(config: FleetConfig, credentials: Credentials['engines']): Map<BackendName, Member> {
+    const { connectMs } = config.deadlines;
+    return new Map(
+      config.backends.map((row) => {
+        const made: Made = { row, credentials: credentials.get(row.name), connectMs };
+        const known = this.#members.get(row.name);
+        return [row.name, known !== undefined && isDeepStrictEqual(known.made, made) ? known : this.#make(made)];
+      }),
+    );
+  }
+
+  #make(made: Made): Member {
+    const current = () => this.#config;
+    const { credentials } = made;
+    const member: Member = {
+      backend: new Backend({
+        ...made.row,
+        credentials,
+        get deadlines() {
+          return { ...current().deadlines, connectMs: made.connectMs };
+        },
+        get probe() {
+          return current().probe;
+        },
+        report: {
+          onUp: (sighting, about) => this.#cameUp(member, sighting, about),
+          onDown: (about) => this.#wentDown(member, about),
+          onObserved: (sighting, askedAt) => this.#observed(member, sighting, askedAt),
+        },
+      }),
+      ...{ state: 'starting', about: 'not asked yet', bases: [], made, foreign: [] },
+    };
+    return member;
+  }
+
+  /** One that is only prepared is known, but nobody is told of it yet. */
+  #isMember({ backend }: Member): boolean {
+    return this.has(backend);
+  }
+
+  #cameUp(member: Member, sighting: Sighting, about: string): void {
     Object.assign(member, { state: 'up', bases: sighting.bases, about });
-    this.#tell(name, 'up', about);
+    this.#tell(member);
+    if (!this.#isMember(member)) return;
     this.#options.onBases(this.#bases());
+    this.#up(member, sighting);
+  }
+
+  #up(member: Member, sighting: Sighting): void {
+    const { name, rankMax, runningMax } = member.made.row;
     const bases = sighting.bases.map((base) => base.name);
-    const adapters = this.#ours(name, member, sighting);
+    const adapters = this.#ours(member, sighting);
     const { slots } = sighting;
-    const { rankMax, runningMax } = member;
     this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, runningMax, adapters });
     this.#options.onUp();
   }
 
-  #down(name: BackendName, about: string): void {
-    const member = this.#members.get(name);
-    if (member === undefined) return;
+  #wentDown(member: Member, about: string): void {
     Object.assign(member, { state: 'down', about });
-    this.#tell(name, 'down', about);
-    this.#options.feed({ type: 'backendDown', backend: name });
+    this.#tell(member);
+    if (this.#isMember(member)) this.#options.feed({ type: 'backendDown', backend: member.backend.name });
   }
 
-  #observed(name: BackendName, sighting: Sighting, askedAt: number): void {
-    const member = this.#members.get(name);
-    if (member === undefined) return;
-    const adapters = this.#ours(name, member, sighting);
+  #observed(member: Member, sighting: Sighting, askedAt: number): void {
+    if (!this.#isMember(member)) return;
+    const { name } = member.backend;
+    const adapters = this.#ours(member, sighting);
     const { slots, running, waiting } = sighting;
     const gauges = { running, waiting };
     this.#options.feed({ type: 'observed', backend: name, askedAt, slots, adapters, gauges });
   }
 
   /** The adapters of ours that it lists, each loaded from where our store keeps it. */
-  #ours(name: BackendName, member: Member, { adapters }: Sighting): AdapterId[] {
+  #ours(member: Member, { adapters }: Sighting): AdapterId[] {
     const ours: AdapterId[] = [];
     const foreign: string[] = [];
+    const { backend } = member;
     for (const [adapter, root] of adapters) {
       const path = this.#options.pathOf(adapter);
       if (path === undefined) continue;
-      if (member.backend.pathFor(path) === root) ours.push(as<AdapterId>(adapter));
+      if (backend.pathFor(path) === root) ours.push(as<AdapterId>(adapter));
       else foreign.push(adapter);
     }
     const news = foreign.filter((adapter) => !member.foreign.includes(adapter));
     for (const adapter of news) {
       this.#options.log.warn(
-        { backend: name, adapter, root: adapters.get(adapter) },
+        { backend: backend.name, adapter, root: adapters.get(adapter) },
         'engine holds this name from another path: not served from there',
       );
     }
@@ -144,12 +233,14 @@ export class Fleet {
     return [...bases.values()];
   }
 
-  #tell(backend: BackendName, state: 'up' | 'down', about: string): void {
+  #tell({ backend: { name: backend }, state, about }: Member): void {
+    if (state === 'starting') return;
     this.#options.log[state === 'up' ? 'info' : 'warn']({ backend, about }, `backend ${state}`);
     this.#options.journal.tell({ type: 'backend', backend, state, about });
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#members.values()].map(({ backend }) => backend.close()));
+    const all = [...this.#left, ...[...this.#members.values()].map(({ backend }) => backend)];
+    await Promise.all(all.map((backend) => backend.close()));
   }
 }

@@ -6,9 +6,10 @@ import type { Credentials } from './access/credentials.ts';
 import { Adapters } from './adapters.ts';
 import { affinityOf } from './affinity.ts';
 import type { Config } from './config.ts';
+import { Cordons } from './cordons.ts';
 import { as, assertNever, type BaseName, type Checkpoint, type TicketId } from './domain.ts';
 import { type Asked, type Bounce, Exchange, type OutcomeCode } from './exchange.ts';
-import { Fleet } from './fleet.ts';
+import { Fleet, type NextFleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import { levelsOf } from './levels.ts';
 import { Metrics } from './metrics.ts';
@@ -39,9 +40,10 @@ export class Gateway {
   readonly registry: Registry;
   readonly access: Access;
   readonly journal: Journal;
-  readonly config: Config;
+  readonly cordons: Cordons;
   readonly startedAtMs = Date.now();
   readonly #log: Logger;
+  #config: Config;
   readonly #exchanges = new TicketTable<Exchange>();
   readonly #events: RouterEvent[] = [];
   #feeding = false;
@@ -51,13 +53,12 @@ export class Gateway {
   #idle: (() => void) | undefined;
 
   constructor({ config, registry, access, credentials, journal, log }: GatewayParts) {
-    this.config = config;
+    this.#config = config;
     this.registry = registry;
     this.access = access;
     this.journal = journal;
     this.#log = log;
-    const { queueMax, waitMsMax } = config.limits;
-    this.router = new Router({ queueMax, waitMsMax, ...config.scheduling });
+    this.router = new Router(routerOptions(config));
     this.metrics = new Metrics(() => levelsOf(this));
     const feed = (event: RouterEvent) => this.#feed(event);
     this.fleet = new Fleet({
@@ -68,10 +69,18 @@ export class Gateway {
       feed,
       pathOf: (name) => this.adapters.pathOf(name),
       onBases: (bases) => registry.catalog.setBases(bases),
-      onUp: () => {
-        this.reservations.follow();
-        this.adapters.publishAll();
-      },
+      onUp: () => this.#lookAgain(),
+    });
+    this.cordons = new Cordons({
+      rows: registry.cordonRows,
+      fleet: this.fleet,
+      state: this.router.state,
+      feed,
+      onChange: () => this.#lookAgain(),
+      waitMsMax: () => this.#config.limits.waitMsMax,
+      journal,
+      log,
+      nowMs: Date.now,
     });
     this.adapters = new Adapters({
       registry,
@@ -108,15 +117,41 @@ export class Gateway {
     this.reservations.follow(change.kind === 'moved' ? change.model : change.checkpoint.model);
   }
 
+  /** What counts now. A request that is under way goes by what counted when it came. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** Goes by another config from now on. */
+  configure(config: Config, fleet: NextFleet): void {
+    this.#config = config;
+    this.#feed({ type: 'configured', options: routerOptions(config) });
+    this.fleet.adopt(fleet);
+    this.cordons.forgetGone();
+    this.#closeLeft();
+    this.#lookAgain();
+  }
+
+  /** What names lead to, or who can hold it, may be other than it was. */
+  #lookAgain(): void {
+    this.reservations.follow();
+    this.adapters.publishAll();
+  }
+
+  #closeLeft(): void {
+    this.fleet.closeLeft(new Set(this.#exchanges.values().map(({ placed }) => placed?.destination)));
+  }
+
   /** Resolves when every engine was asked once: from then on a request can be placed. */
   start(): Promise<void> {
+    this.cordons.start();
     return this.fleet.start();
   }
 
   /** Takes a request from its arrival to its end; the exchange answers it. */
   submit(asked: Asked): void {
     const ticket = as<TicketId>(++this.#tickets);
-    const exchange = new Exchange(ticket, asked, { config: this.config, listener: this.#listener });
+    const exchange = new Exchange(ticket, asked, { config: this.#config, listener: this.#listener });
     this.#exchanges.set(ticket, exchange);
     if (this.#closing) return exchange.reject('shutting_down', 'the gateway is stopping; ask again in a moment');
     const { base, checkpoint } = asked;
@@ -133,7 +168,7 @@ export class Gateway {
       this.#forget(exchange, code, exchange.asked.response.statusCode);
       const { placed, ticket } = exchange;
       // It may be dead: better found out now than at the next look.
-      if (code === 'backend_error' && placed !== undefined) void this.fleet.get(placed.backend).probeNow();
+      if (code === 'backend_error' && placed !== undefined) void this.fleet.at(placed.destination)?.probeNow();
       this.#feed({ type: 'ended', ticket, outcome: 'done' });
     },
     left: (exchange: Exchange) => {
@@ -144,7 +179,7 @@ export class Gateway {
       const { placed, model, ticket, asked } = exchange;
       const backend = placed?.backend;
       this.#log.warn({ backend, model, requestId: asked.requestId, about: end.message }, `engine: ${end.kind}`);
-      if (end.kind === 'refused' && backend !== undefined) this.fleet.get(backend).suspect(end.message);
+      if (end.kind === 'refused' && placed !== undefined) this.fleet.at(placed.destination)?.suspect(end.message);
       exchange.placed = undefined;
       this.#feed({ type: 'ended', ticket, outcome: end.kind });
       if (exchange.placed === undefined) exchange.hold();
@@ -154,6 +189,7 @@ export class Gateway {
   #forget(exchange: Exchange, code: OutcomeCode, status: number): void {
     const { asked, model, placed } = exchange;
     this.#exchanges.delete(exchange.ticket);
+    if (this.fleet.hasLeft) this.#closeLeft();
     this.sweeps.ended(exchange.ticket, status);
     const now = performance.now();
     const tookMs = now - asked.arrivedAt;
@@ -229,6 +265,11 @@ export class Gateway {
     });
   }
 
+  /** Ends all requests under way: their callers are told. */
+  cut(message: string): void {
+    for (const exchange of this.#exchanges.values()) exchange.cut(message);
+  }
+
   async close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#alarm);
@@ -237,6 +278,12 @@ export class Gateway {
     await this.fleet.close();
   }
 }
+
+const routerOptions = ({ limits: { queueMax, waitMsMax }, scheduling }: Config) => ({
+  queueMax,
+  waitMsMax,
+  ...scheduling,
+});
 
 function targetOf(base: BaseName, checkpoint: Checkpoint | undefined): Target {
   if (checkpoint?.adapter === undefined) return { kind: 'base', base };

@@ -4,6 +4,10 @@ import type { AdapterId, BackendName, CheckpointName, ModelName, ReservationId, 
 
 export type Happening =
   | { readonly type: 'backend'; readonly backend: BackendName; readonly state: 'up' | 'down'; readonly about: string }
+  /** Somebody drains it, or has taken that back. */
+  | { readonly type: 'cordon'; readonly backend: BackendName; readonly cordoned: boolean; readonly who: string }
+  /** The config was read anew; `changes` keys differ. */
+  | { readonly type: 'reloaded'; readonly changes: number; readonly who: string }
   | {
       readonly type: 'registered';
       readonly checkpoint: CheckpointName;

@@ -2,7 +2,7 @@
 import type { Gateway } from './gateway.ts';
 import type { Levels } from './metrics.ts';
 
-export function levelsOf({ registry, fleet, router, reservations }: Gateway): Levels {
+export function levelsOf({ registry, fleet, router, reservations, cordons }: Gateway): Levels {
   const checkpoints = new Map([
     ['servable', 0],
     ['unservable', 0],
@@ -19,7 +19,15 @@ export function levelsOf({ registry, fleet, router, reservations }: Gateway): Le
       ['draining', 0],
     ]);
     for (const held of known?.held.values() ?? []) count(residency, held.residency.state);
-    return { name, up: member.state === 'up', slots: known?.slots ?? 0, inFlight: known?.inFlight ?? 0, residency };
+    const cordoned = cordons.of(name) !== undefined;
+    return {
+      name,
+      up: member.state === 'up',
+      cordoned,
+      slots: known?.slots ?? 0,
+      inFlight: known?.inFlight ?? 0,
+      residency,
+    };
   });
   const reserved = new Map<string, number>();
   for (const { kind, kept } of reservations.all()) reserved.set(kind, (reserved.get(kind) ?? 0) + kept);

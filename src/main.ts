@@ -7,11 +7,13 @@ import { aliasCommand } from './cli/alias.ts';
 import { auditCommand } from './cli/audit.ts';
 import { demoCommand } from './cli/demo.ts';
 import { doctorCommand } from './cli/doctor.ts';
+import { drainCommand } from './cli/drain.ts';
 import { keysCommand } from './cli/keys.ts';
 import { lsCommand } from './cli/ls.ts';
 import { pinCommand } from './cli/pin.ts';
 import { psCommand } from './cli/ps.ts';
 import { registerCommand } from './cli/register.ts';
+import { reloadCommand } from './cli/reload.ts';
 import { reserveCommand } from './cli/reserve.ts';
 import { retainCommand } from './cli/retain.ts';
 import { rmCommand } from './cli/rm.ts';
@@ -37,13 +39,15 @@ const terminal: Terminal = {
     new Promise((resolve) => {
       // npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two.
       let firstAt: number | undefined;
-      const ask = () => {
-        if (firstAt !== undefined && performance.now() - firstAt > SAME_WISH_MS) process.exit(130);
+      const ask = (signal: NodeJS.Signals) => {
+        if (firstAt !== undefined && performance.now() - firstAt > SAME_WISH_MS)
+          process.exit(signal === 'SIGINT' ? 130 : 143);
         firstAt ??= performance.now();
         resolve();
       };
       process.on('SIGINT', ask).on('SIGTERM', ask);
     }),
+  onReload: (again) => void process.on('SIGHUP', again),
 };
 
 function program(): Command {
@@ -62,6 +66,8 @@ function program(): Command {
     pinCommand,
     reserveCommand,
     retainCommand,
+    drainCommand,
+    reloadCommand,
     keysCommand,
     auditCommand,
     doctorCommand,

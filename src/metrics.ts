@@ -16,6 +16,7 @@ export interface Levels {
   readonly backends: readonly {
     readonly name: string;
     readonly up: boolean;
+    readonly cordoned: boolean;
     readonly slots: number;
     readonly inFlight: number;
     /** Residency state -> adapters. */
@@ -138,6 +139,14 @@ function declareLevels(registry: PromRegistry, levels: () => Levels): void {
   gauge('stepgate_backend_up', '1 while the engine answers.', ['backend'], (it) => {
     for (const { name, up } of levels().backends) it.set({ backend: name }, up ? 1 : 0);
   });
+  gauge(
+    'stepgate_cordoned',
+    '1 while nothing new goes to the engine (stepgate drain); what still runs there: stepgate_in_flight.',
+    ['backend'],
+    (it) => {
+      for (const { name, cordoned } of levels().backends) it.set({ backend: name }, cordoned ? 1 : 0);
+    },
+  );
   gauge('stepgate_slots', 'Distinct adapters that the engine runs at once.', ['backend'], (it) => {
     for (const { name, slots } of levels().backends) it.set({ backend: name }, slots);
   });

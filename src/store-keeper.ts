@@ -13,7 +13,7 @@ export interface StoreKeeperParts {
   readonly inUse: () => Iterable<string>;
   /** Whether every engine has said what it holds. */
   readonly allSeen: () => boolean;
-  /** The longest life of a request. */
+  /** The longest life of a request. Read at each use: it may change. */
   readonly graceMs: number;
   /** Monotonic, ms. */
   readonly nowMs: () => number;

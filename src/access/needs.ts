@@ -24,12 +24,12 @@ export const NEEDS: Readonly<Record<string, Need | 'open'>> = {
   'POST /skyrl/v1/load_lora_adapter': 'publish',
 };
 
-/** For every route that is registered after it. `open`: routes that the config opens besides. */
-export function checkNeeds(app: Hono<Env>, access: Access, open: readonly string[] = []): void {
+/** For every route that is registered after it. `isOpen`: a route that the config opens besides, now. */
+export function checkNeeds(app: Hono<Env>, access: Access, isOpen: (name: string) => boolean): void {
   const check: MiddlewareHandler<Env> = (c, next) => {
     const route = matchedRoutes(c).find(({ handler }) => handler !== check);
     const name = route === undefined ? '' : `${route.method} ${route.path}`;
-    const need = open.includes(name) ? 'open' : (NEEDS[name] ?? 'any');
+    const need = isOpen(name) ? 'open' : (NEEDS[name] ?? 'any');
     c.set('caller', need === 'open' ? Caller.anybody('') : access.check(c.env.incoming.headers, need));
     return next();
   };

@@ -31,6 +31,7 @@ export interface BackendOptions {
   /** Where the engine sees the adapter store, when it mounts it under another path than the gateway's. */
   readonly storePath?: string | undefined;
   readonly credentials?: Omit<PoolOptions, 'connectMs'> | undefined;
+  /** These two are read at each use, but for `connectMs`: they may change. */
   readonly deadlines: { readonly connectMs: number; readonly loadMs: number };
   readonly probe: { readonly everyMs: number; readonly timeoutMs: number };
   readonly report: BackendReport;
@@ -134,15 +135,21 @@ export class Backend {
     });
   }
 
-  /** Ends everything at once, requests in flight too. No report is made afterwards. */
-  async close(): Promise<void> {
+  /** Looks and loads no more, and makes no report; requests go on. */
+  leave(): void {
     this.#closing.abort();
     this.#era?.abort();
     this.#era = undefined;
     this.#about = 'closed';
     clearTimeout(this.#timer);
+  }
+
+  /** Ends everything at once, requests in flight too; `gently` lets those end first. No report is made afterwards. */
+  async close({ gently = false } = {}): Promise<void> {
+    this.leave();
     await this.#looking;
-    await this.pool.destroy();
+    if (gently) await this.pool.close();
+    else await this.pool.destroy();
   }
 
   #schedule(): void {

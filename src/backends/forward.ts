@@ -26,16 +26,22 @@ const STALE = { withinMs: 100, timesMax: 5 };
  * Calls `onEnd` exactly once, and not before it has returned. `abort` closes the engine's request at once and ends it as
  * `left`, leaving the response as it is.
  */
-export function forward(request: Forwarding, onEnd: (end: ForwardEnd) => void): { abort(): void } {
+export function forward(request: Forwarding, onEnd: (end: ForwardEnd) => void): Running {
   const transfer = new Transfer(request, onEnd);
   transfer.start();
   return transfer;
 }
 
+export interface Running {
+  abort(): void;
+  /** Ends it as `failed`, with this error: nobody at either end is at fault. */
+  stop(code: ErrorCode, message: string): void;
+}
+
 /** `idle`: nothing has come. `pass`: bytes go through. `collect`: an error answer is gathered, to be understood first. */
 type Phase = 'idle' | 'pass' | 'collect' | 'over';
 
-class Transfer implements Dispatcher.DispatchHandler {
+class Transfer implements Dispatcher.DispatchHandler, Running {
   place = -1;
   readonly #request: Forwarding;
   readonly #response: ServerResponse;
@@ -259,6 +265,10 @@ class Transfer implements Dispatcher.DispatchHandler {
   #stop(code: ErrorCode, message: string): void {
     this.#fail(code, message);
     this.#controller?.abort(new Error(message));
+  }
+
+  stop(code: ErrorCode, message: string): void {
+    this.#stop(code, message);
   }
 
   #fail(code: ErrorCode, message: string): void {

@@ -8,11 +8,12 @@ import { Failure, type Terminal } from './terminal.ts';
 
 const list = <T extends z.ZodType>(row: T) => z.object({ data: z.array(row) });
 
-const backend = z.object({
+export const backend = z.object({
   name: z.string(),
   url: z.string(),
   state: z.enum(['up', 'down', 'starting']),
   about: z.string().nullish(),
+  drain: z.object({ state: z.enum(['draining', 'drained']), who: z.string(), since: z.string() }).nullish(),
   slots: z.number().nullish(),
   inFlight: z.number(),
   adapters: z.array(

@@ -32,14 +32,22 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
   }
   const cells = rows.flatMap((row) => {
     const slots = row.slots == null ? '?' : `${row.slots}`;
-    const own = [row.name, row.state, `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.url];
+    const state =
+      row.drain == null ? row.state : row.state === 'up' ? row.drain.state : `${row.state}, ${row.drain.state}`;
+    const own = [row.name, state, `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.url];
     return [
       own,
       ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '']),
     ];
   });
   terminal.out(table(['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'URL'], cells, terminal.width));
-  for (const row of rows) if (row.state !== 'up' && row.about) terminal.out(`${row.name}: ${row.about}`);
+  for (const { name, state, about, drain } of rows) {
+    if (state !== 'up' && about) terminal.out(`${name}: ${about}`);
+    if (drain != null)
+      terminal.out(
+        `${name}: drained by ${drain.who} since ${sayAge(Date.now() - Date.parse(drain.since))}; to use it again: stepgate drain ${name} --off`,
+      );
+  }
 }
 
 function printSweeps(rows: z.output<typeof sweeps>['data'], terminal: Terminal): void {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
-import { type Config, defaultConfig } from '../config.ts';
+import { type Config, ConfigError, defaultConfig } from '../config.ts';
 import { readConfig } from './admin-client.ts';
 import { createLog, LEVELS, type LogOptions } from './log.ts';
 import { Failure, type Terminal } from './terminal.ts';
@@ -18,7 +18,7 @@ export function serveCommand(terminal: Terminal): Command {
   return new Command('serve')
     .summary('start the gateway')
     .description(
-      'Start the gateway. Without --config every setting has its default: clients at 127.0.0.1:8080, one vLLM at 127.0.0.1:8000.\nThe log goes to stdout (JSON lines, unless it is a terminal). SIGTERM and Ctrl-C let running answers end first; a second one does not.',
+      'Start the gateway. Without --config every setting has its default: clients at 127.0.0.1:8080, one vLLM at 127.0.0.1:8000.\nThe log goes to stdout (JSON lines, unless it is a terminal). SIGHUP reads the config anew.\nSIGTERM and Ctrl-C let running answers end first; a second one does not.',
     )
     .option('--config <file>', 'YAML; every key is in docs/config.md, examples are in config/')
     .option('--check', 'read the config, say what it means or what is wrong with it, and end')
@@ -55,12 +55,21 @@ async function serve(config: Config, options: Options, terminal: Terminal): Prom
   setFlagsFromString(COLLECTOR);
   // Imported only here: the other commands start in half the time without the server's modules.
   const { start } = await import('../serve.ts');
-  const running = await start(config, { log, variable: terminal.variable }).catch(async (error: unknown) => {
-    throw await sayStartFailure(error, config, options.config);
+  const { config: file } = options;
+  const reread = file === undefined ? undefined : () => readConfig(file).catch(asConfigError);
+  const running = await start(config, { log, variable: terminal.variable, reread }).catch(async (error: unknown) => {
+    throw await sayStartFailure(error, config, file);
   });
   terminal.err(banner(config, running));
+  // What was wrong, or what changed, is in the log.
+  terminal.onReload?.(() => void running.reloads.reload('SIGHUP').catch(() => {}));
   await terminal.stopped();
   await running.close();
+}
+
+/** A file that cannot be read is a config that cannot be used. */
+function asConfigError(error: unknown): never {
+  throw error instanceof Failure ? new ConfigError([error.message]) : error;
 }
 
 function banner(config: Config, { url, adminUrl }: { url: string; adminUrl: string }): string {

@@ -20,6 +20,8 @@ export interface Terminal {
   show(text: string): void;
   /** Resolves when the person or the supervisor asks for the end (SIGINT, SIGTERM). */
   stopped(): Promise<void>;
+  /** Calls back whenever the config is to be read anew (SIGHUP). */
+  onReload?(again: () => void): void;
 }
 
 /** A command's failure: a sentence that says what to do, for stderr, and exit code 1, or 2 for what was asked wrongly. Any other error is a bug. */

@@ -53,7 +53,7 @@ describe('without a key', () => {
 
   test('no route of either listener answers, but for those that the table opens; and the table has no other', async () => {
     const house = await setUp();
-    const { gateway, url, adminUrl } = house.running;
+    const { gateway, url, adminUrl, reloads } = house.running;
     keyIn(house, { scopes: ['admin'] });
     const seen = new Set<string>();
     const ask = async (app: Hono<Env>, base: string) => {
@@ -70,7 +70,7 @@ describe('without a key', () => {
       }
     };
     await ask(createApp(gateway, log), url);
-    await ask(createAdmin(gateway, log), adminUrl);
+    await ask(createAdmin(gateway, reloads, log), adminUrl);
     expect(Object.keys(NEEDS).filter((name) => !seen.has(name))).toEqual([]);
     for (const path of ['/nothing', '/v1/../admin/v1/keys', '/%61dmin/v1/keys', '//v1/models', '/v1/models/'])
       expect((await get(url + path)).status, path).toBe(401);

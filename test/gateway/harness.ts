@@ -5,10 +5,11 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
-import pino from 'pino';
+import pino, { type Logger } from 'pino';
 import { afterEach } from 'vitest';
 import { stringify } from 'yaml';
 import { parseConfig } from '../../src/config.ts';
+import type { ConfigChange } from '../../src/config-changes.ts';
 import type { Happening } from '../../src/journal.ts';
 import { type Running, start } from '../../src/serve.ts';
 import { type Sim, type SimOptions, startSim } from '../../src/sim/sim.ts';
@@ -32,6 +33,8 @@ export interface SetUp {
   readonly runs?: string;
   /** Urls of engines that are no simulated ones. */
   readonly urls?: readonly string[];
+  /** Default: says nothing. */
+  readonly log?: Logger;
 }
 
 export interface House {
@@ -46,6 +49,10 @@ export interface House {
   /** A chat completion's headers and body. */
   ask(model: string, more?: Record<string, unknown>): Promise<Answer>;
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
+  /** A command on the admin listener. */
+  admin(method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }>;
+  /** Writes other keys into the config, and has it read anew. */
+  reload(change: Record<string, unknown>): Promise<readonly ConfigChange[]>;
   restart(): Promise<House>;
 }
 
@@ -73,20 +80,19 @@ export async function setUp(options: SetUp = {}): Promise<House> {
 async function openHouse(home: string, sims: readonly Sim[], options: SetUp): Promise<House> {
   const runs = options.runs ?? join(home, 'runs');
   const urls = options.urls ?? sims.map((sim) => sim.url);
-  const config = parseConfig(
-    stringify({
-      listen: '127.0.0.1:0',
-      admin: '127.0.0.1:0',
-      data: join(home, 'data'),
-      backends: urls.map((url, index) => ({ name: `gpu-${index}`, url })),
-      models: { 'my-model': { watch: runs, latest: options.latest ?? 'ready' } },
-      discovery: { rescanMs: 200, settleMs: 50 },
-      probe: { everyMs: 100 },
-      ...options.config,
-    }),
-    { file: undefined },
-  );
-  const running = await start(config, { log: pino({ level: 'silent' }) });
+  const written: Record<string, unknown> = {
+    listen: '127.0.0.1:0',
+    admin: '127.0.0.1:0',
+    data: join(home, 'data'),
+    backends: urls.map((url, index) => ({ name: `gpu-${index}`, url })),
+    models: { 'my-model': { watch: runs, latest: options.latest ?? 'ready' } },
+    discovery: { rescanMs: 200, settleMs: 50 },
+    probe: { everyMs: 100 },
+    ...options.config,
+  };
+  const reread = async () => parseConfig(stringify(written), { file: undefined });
+  const log = options.log ?? pino({ level: 'silent' });
+  const running = await start(await reread(), { log, reread });
   let open = true;
   const close = async () => {
     if (open) await running.close({ now: true });
@@ -116,6 +122,18 @@ async function openHouse(home: string, sims: readonly Sim[], options: SetUp): Pr
     },
     ask: async (model, more = {}) =>
       answerOf(await post('/v1/chat/completions', { model, messages: [{ role: 'user', content: 'hi' }], ...more })),
+    async admin(method, path, body) {
+      const response = await fetch(`${running.adminUrl}/admin/v1${path}`, {
+        method,
+        headers: { 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: response.status, body: await response.json() };
+    },
+    reload: (change) => {
+      Object.assign(written, change);
+      return running.reloads.reload('a test');
+    },
     async restart() {
       await close();
       return openHouse(home, sims, options);
