@@ -54,7 +54,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   #config: FleetConfig;
   readonly #left = new Set<Backend>();
-  #members: ReadonlyMap<BackendName, Member> = new Map();
+  #members = new Map<BackendName, Member>();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -96,25 +96,34 @@ export class Fleet {
     return { config, members };
   }
 
-  /** Goes by the other config from now on: first those who come, so that nobody finds no engine, then those who go. */
+  /**
+   * Goes by the other config from now on: first those who come, one by one, so that nobody finds no engine, then those who go. The router never
+   * knows of one that is not here.
+   */
   adopt({ config, members }: NextFleet): void {
-    const before = this.#members;
     this.#config = config;
-    this.#members = members;
-    for (const { backend } of before.values()) {
-      if (this.has(backend)) continue;
-      backend.leave();
-      this.#left.add(backend);
-    }
-    const { onBases, feed } = this.#options;
-    onBases(this.#bases());
     for (const [name, member] of members) {
+      const before = this.#members.get(name);
+      if (before === member) continue;
+      this.#members.set(name, member);
+      if (before !== undefined) this.#leave(before);
       const { sighting } = member.backend;
-      if (before.get(name) === member) continue;
+      this.#options.onBases(this.#bases());
       if (member.state === 'up' && sighting !== undefined) this.#up(member, sighting);
-      else if (before.has(name)) feed({ type: 'backendDown', backend: name });
+      else if (before !== undefined) this.#options.feed({ type: 'backendDown', backend: name });
     }
-    for (const name of before.keys()) if (!members.has(name)) feed({ type: 'backendGone', backend: name });
+    for (const [name, member] of this.#members) {
+      if (members.has(name)) continue;
+      this.#options.feed({ type: 'backendGone', backend: name });
+      this.#leave(member);
+    }
+    this.#members = new Map(members);
+    this.#options.onBases(this.#bases());
+  }
+
+  #leave({ backend }: Member): void {
+    backend.leave();
+    this.#left.add(backend);
   }
 
   /** Requests may still run on engines that left. */
