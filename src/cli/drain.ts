@@ -22,7 +22,7 @@ export function drainCommand(terminal: Terminal): Command {
   return withAdmin(new Command('drain'))
     .summary('empty an engine for maintenance, without a failed request')
     .description(
-      'Give an engine nothing new: no requests, no loads. What runs there ends; who waits goes elsewhere. Ends when nothing runs there\nany more. It stays so, whatever is restarted, until --off takes it back.',
+      'Give an engine nothing new: no requests, no loads. What runs there ends, who waits goes elsewhere. Waits until nothing runs there any more.\nIt stays so, whatever is restarted, until --off.',
     )
     .argument('<backend>', 'its name, as "stepgate ps" lists it')
     .option('--off', 'use it again')

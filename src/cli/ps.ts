@@ -45,7 +45,7 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
     if (state !== 'up' && about) terminal.out(`${name}: ${about}`);
     if (drain != null)
       terminal.out(
-        `${name}: drained by ${drain.who} since ${sayAge(Date.now() - Date.parse(drain.since))}; to use it again: stepgate drain ${name} --off`,
+        `${name}: ${drain.state} for ${sayAge(Date.now() - Date.parse(drain.since))} (${drain.who}); to use it again: stepgate drain ${name} --off`,
       );
   }
 }

@@ -12,7 +12,7 @@ export function reloadCommand(terminal: Terminal): Command {
   return withAdmin(new Command('reload'))
     .summary('have the gateway read its config anew')
     .description(
-      'Have a running gateway read its config file anew, as SIGHUP does, and say what changed. No request is lost. A file with something wrong\nin it, or with a change that needs a restart, changes nothing.',
+      'Have a running gateway read its config file anew, as SIGHUP does, and say what changed. No request is lost.\nA file with something wrong in it, or with a change that needs a restart, changes nothing.',
     )
     .option('--json', "print the admin API's answer")
     .addHelpText('after', '\nExamples:\n  stepgate serve --check --config stepgate.yaml && stepgate reload')
