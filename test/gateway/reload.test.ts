@@ -54,6 +54,25 @@ describe('engines', () => {
     const listed = (await house.admin('GET', '/backends')).body as { data: { name: string }[] };
     expect(listed.data.map(({ name }) => name)).toEqual(['gpu-1']);
     expect(await stream.text()).toContain('data: [DONE]');
+    await until(() => !house.running.gateway.fleet.hasLeft);
+  });
+
+  test('an answer in the background keeps its slot on an engine that is reached in another way from now on', async () => {
+    const house = await setUp({
+      engines: [{ tokenMs: 30, keepResponses: true, answerTokens: 40 }],
+      latest: 'published',
+    });
+    await house.write(1);
+    await house.post('/v1/responses', { model: 'my-model@1', input: 'hi', background: true });
+    const { gateway } = house.running;
+    const leases = () =>
+      [...gateway.router.state.backends.values()].flatMap(({ held }) => [...held.values()].map((one) => one.leases));
+    expect(leases()).toEqual([1]);
+    await house.reload({ backends: [{ name: 'gpu-0', url: house.sims[0]?.url, slots: 1 }] });
+    expect([gateway.inFlight, leases()]).toEqual([1, [1]]);
+    await until(() => house.sims[0]?.stats().running === 1);
+    await until(() => gateway.inFlight === 0);
+    expect([house.sims[0]?.stats().running, leases()]).toEqual([0, [0]]);
   });
 
   test('another url under the same name, and another name for the same url, lose no request', async () => {
