@@ -36,7 +36,7 @@ export class Auditor {
 
   /** What nobody uses and nobody may keep is on its way out. */
   #leftovers(engine: EngineBook, state: RouterState): void {
-    if (!engine.up) return;
+    if (!engine.up || engine.cordoned) return; // what a cordoned one holds stays until it serves again
     const isIdle = (one: Registration) => one.phase === 'loaded' && one.running === 0;
     const idle = [...engine.held.values()].find((one) => isIdle(one) && !this.#books.wanted.has(one.adapter));
     const held = [...(state.backends.get(engine.name)?.held.values() ?? [])];
@@ -44,7 +44,6 @@ export class Auditor {
     const isOver = staying > engine.slots && idle !== undefined && !this.#books.isReserved(idle.adapter);
     law('what is beyond the slots leaves when it is idle', !isOver, () => `${idle?.adapter} on ${engine.name}`);
     for (const one of engine.held.values()) {
-      if (engine.cordoned) break; // what it holds stays until it serves again
       const isRetired = this.#books.retired.get(one.adapter)?.asked === false && !one.adopted;
       const isStale = isIdle(one) && isRetired && !this.#books.wanted.has(one.adapter);
       law('what is retired leaves when it is idle', !isStale, () => `${one.adapter} on ${engine.name}`);

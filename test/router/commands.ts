@@ -121,7 +121,8 @@ export function perform(run: Run, [name, a, b, c]: Command): void {
       return void run.feed({ type: 'withdrawn', sweep: as<SweepId>(`s${a}`) });
     case 'again': {
       const fed = run.history.at(-1 - a);
-      if (fed !== undefined && fed.event.type !== 'arrived' && fed.event.type !== 'reserved') run.feed(fed.event);
+      // Nobody is told twice of what may be retired by now: the shell announces and reserves what is there.
+      if (fed !== undefined && !['arrived', 'reserved', 'announced'].includes(fed.event.type)) run.feed(fed.event);
     }
   }
 }
