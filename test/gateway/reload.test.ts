@@ -214,6 +214,7 @@ describe('a config that cannot be followed changes nothing', () => {
     ['admin', { admin: '127.0.0.1:1' }],
     ['data', { data: 'elsewhere' }],
     ['limits.headerBytesMax', { limits: { headerBytesMax: 9999 } }],
+    ['limits.headMsMax', { limits: { headMsMax: 999 } }],
     ['tls', { tls: { certFile: 'a', keyFile: 'b' } }],
   ])('with another %s, which needs a restart', async (key, change) => {
     const house = await setUp();
