@@ -24,7 +24,8 @@ export interface Listener {
   /** Told once, when the engine has the weights at hand. */
   start(speaker: Speaker): void;
   token(): boolean;
-  end(outcome: 'done' | 'died'): void;
+  /** `isOrphan`: its adapter was unloaded while it was in flight. */
+  end(outcome: 'done' | 'died', isOrphan: boolean): void;
 }
 
 interface Registered {
@@ -40,6 +41,7 @@ interface Running {
   readonly listener: Listener;
   started: boolean;
   firstTokenAt: number;
+  isOrphan: boolean;
 }
 
 const GROWTH = 0.03;
@@ -133,6 +135,14 @@ export class Engine {
 
   /** Forgets the name and no more: sequences in flight go on, the weights stay in memory until they are evicted. */
   unload(name: string): void {
+    this.forget(name);
+    for (const sequence of [...this.#scheduler.running, ...this.#scheduler.waiting]) {
+      if (sequence.registered?.name === name) sequence.isOrphan = true;
+    }
+  }
+
+  /** The same without anybody having asked. */
+  forget(name: string): void {
     if (!this.#names.delete(name)) throw notLoaded(name);
   }
 
@@ -148,6 +158,7 @@ export class Engine {
       listener,
       started: false,
       firstTokenAt: 0,
+      isOrphan: false,
     };
     this.#scheduler.add(sequence);
     this.#wake();
@@ -158,9 +169,9 @@ export class Engine {
   die(): void {
     if (this.dead) return;
     this.dead = true;
-    const orphans = [...this.#scheduler.running, ...this.#scheduler.waiting];
+    const bereft = [...this.#scheduler.running, ...this.#scheduler.waiting];
     this.#scheduler.clear();
-    for (const { listener } of orphans) listener.end('died');
+    for (const { listener, isOrphan } of bereft) listener.end('died', isOrphan);
     this.onDeath();
   }
 
@@ -230,7 +241,7 @@ export class Engine {
     for (const sequence of this.#scheduler.running) {
       if (now < sequence.firstTokenAt || sequence.listener.token()) continue;
       this.#scheduler.remove(sequence);
-      sequence.listener.end('done');
+      sequence.listener.end('done', sequence.isOrphan);
     }
     const names = Array.from(this.#scheduler.running, ({ registered }) => registered?.name);
     this.onStep([...new Set(names.filter((name) => name !== undefined))].sort());

@@ -67,7 +67,8 @@ export async function answer(c: SimContext, machine: Machine, wire: Wire): Promi
   const kept = wire.keeps && machine.options.keepResponses && body.store !== false ? new Kept(exchange) : undefined;
   if (kept !== undefined) machine.kept.set(id, kept);
   const { outgoing } = c.env;
-  const writer: Writer = { socket: outgoing, wire, exchange, fault: c.get('fault'), tokens: 0 };
+  const requestId = c.req.header('x-request-id') ?? '';
+  const writer: Writer = { socket: outgoing, wire, exchange, requestId, fault: c.get('fault'), tokens: 0 };
   if (kept?.background !== undefined) {
     void run(machine, { ...writer, socket: kept.background });
     if (!ask.stream) send(outgoing, 200, known(exchange));
@@ -97,6 +98,7 @@ const choicesOf = (ask: Ask): Choice[] =>
 type Socket = HttpBindings['outgoing'];
 
 interface Writer {
+  readonly requestId: string;
   readonly socket: Socket | Background;
   readonly wire: Wire;
   readonly exchange: Exchange;
@@ -131,7 +133,8 @@ function run(machine: Machine, writer: Writer): Promise<void> {
         if (!told.token()) over('done');
         return !ended && choice.finish === undefined;
       };
-      const end = (outcome: 'done' | 'died') => {
+      const end = (outcome: 'done' | 'died', isOrphan: boolean) => {
+        if (isOrphan) tally.orphans.push(writer.requestId);
         left -= 1;
         if (outcome === 'died' || left === 0) over(outcome);
       };

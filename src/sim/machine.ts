@@ -77,6 +77,8 @@ export interface SimStats {
   readonly done: number;
   /** Times that evicted weights were read again. */
   readonly rereads: number;
+  /** Request ids of answers that were made to their end though their adapter had been unloaded meanwhile. */
+  readonly orphans: readonly string[];
   readonly startedAtS: number;
 }
 
@@ -89,6 +91,7 @@ export interface Tally {
   died: number;
   aborted: number;
   left: number;
+  readonly orphans: string[];
   maxDistinctInFlight: number;
 }
 
@@ -109,6 +112,7 @@ export class Machine {
     died: 0,
     aborted: 0,
     left: 0,
+    orphans: [],
     maxDistinctInFlight: 0,
   };
 
@@ -151,6 +155,7 @@ export class Machine {
       waiting: engine.waiting,
       inFlight: engine.inFlight(),
       rereads: engine.rereads,
+      orphans: [...tally.orphans],
       startedAtS,
     };
   }

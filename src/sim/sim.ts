@@ -88,7 +88,7 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
     accept,
     fault: (door, fault, times = 1) => site.faults.add(door, fault, times),
     clearFaults: () => site.faults.clear(),
-    forget: (name) => site.machine.engine.unload(name),
+    forget: (name) => site.machine.engine.forget(name),
     stats: () => site.machine.stats(),
     seen: () => site.seen,
   };
