@@ -9,6 +9,7 @@ import { call } from './admin.ts';
 import { Books, type Floor } from './books.ts';
 import { MODELS } from './cast.ts';
 import { Clients } from './client.ts';
+import { SIZE } from './copies.ts';
 import { Engines } from './engines.ts';
 import { GatewayProcess, MEMORY_OF_FAILURES_MS } from './gateway.ts';
 import { Leaks, reconcile, type Scene, untilCalm } from './inspection.ts';
@@ -252,14 +253,7 @@ class Run {
 
   /** Weights that are in no book. Whether the engine takes them is its own affair. */
   async #intrude({ engine, model, step }: Extract<Deed, { kind: 'intrude' }>): Promise<void> {
-    const path = await writeCheckpoint({
-      dir: join(this.scene.home, 'alien'),
-      step,
-      seed: 7,
-      layers: 1,
-      hidden: 16,
-      rank: 4,
-    });
+    const path = await writeCheckpoint({ ...SIZE, dir: join(this.scene.home, 'alien'), step, seed: 7 });
     await this.scene.engines.intrude(engine, { name: `${model}@${step}`, path });
   }
 }

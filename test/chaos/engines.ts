@@ -3,7 +3,7 @@
 
 import { type Sim, startSim } from '../../src/sim/sim.ts';
 import { BASE } from './cast.ts';
-import type { Trouble } from './plan.ts';
+import type { Trouble } from './troubles.ts';
 
 type EngineTrouble = Exclude<Trouble, { kind: 'killGateway' | 'stopGateway' | 'intrude' }>;
 

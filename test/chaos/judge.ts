@@ -3,8 +3,8 @@
 import { ERRORS, type ErrorCode } from '../../src/errors.ts';
 import type { Books, ModelBooks, Standing } from './books.ts';
 import { BASE, MODELS } from './cast.ts';
-import { MADE_TO_FAIL } from './plan.ts';
 import { type Asked, type Good, type Nonsense, nameOf, type Request } from './requests.ts';
+import { MADE_TO_FAIL } from './troubles.ts';
 
 /** What a client saw of one request. Times are monotonic, ms. */
 export interface Seen {

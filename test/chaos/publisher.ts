@@ -1,15 +1,14 @@
 // Trainers and people: writes, rewrites, registers and deletes checkpoints, moves aliases, pins, reserves, announces sweeps, as the plan says; and
 // enters in the books what it begins and what the gateway has acknowledged. One deed after the other for each model. A reply that is none of those
 // that the deed deserves is a complaint.
-import { createHash } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { digestOfDirectory } from '../../src/registry/disk.ts';
 import { type Flaw, writeCheckpoint } from '../../src/sim/trainer.ts';
 import { call, type Reply } from './admin.ts';
 import type { Books, Digests, ModelBooks, Standing } from './books.ts';
 import { FIRST_STEPS, MODELS } from './cast.ts';
+import { Copies, type Copy, SIZE } from './copies.ts';
 import type { GatewayProcess } from './gateway.ts';
 import type { Publishing } from './plan.ts';
 
@@ -18,16 +17,7 @@ const TAKEN_MS_MAX = 20_000;
 const LOOK_MS = 25;
 /** A trainer's own directory: so many steps are in it before it rotates. */
 const ROTATED = 12;
-const COPIES = 100;
 const RESERVED_MS = 60_000;
-/** Small and quick to write, and whole. */
-const SIZE = { layers: 1, hidden: 16, rank: 4, logEvery: 1e9 } as const;
-
-/** Weights where nobody writes to them any more. */
-interface Copy {
-  readonly path: string;
-  readonly digests: Digests;
-}
 
 /** What one deed is about. */
 type Of<K extends Publishing['kind']> = Extract<Publishing, { kind: K }>;
@@ -42,12 +32,11 @@ export interface PublisherParts {
 export class Publisher {
   readonly #parts: PublisherParts;
   readonly #lines = new Map<string, Promise<void>>();
-  /** Where the weights of each step lie that nobody writes to any more, by `model@step`; the newest last. */
-  readonly #copies = new Map<string, Copy>();
-  #written = 0;
+  readonly #copies: Copies;
 
   constructor(parts: PublisherParts) {
     this.#parts = parts;
+    this.#copies = new Copies(join(parts.home, 'trained'));
   }
 
   /** The steps that are there before the first turn. */
@@ -104,9 +93,7 @@ export class Publisher {
   async #write(deed: Of<'write'>): Promise<void> {
     const { model, step, seed, flaw } = deed;
     const { home } = this.#parts;
-    this.#written += 1;
-    const copy = await this.#train(join(home, 'trained', String(this.#written)), deed);
-    if (flaw === undefined) this.#keepCopy(`${model}@${step}`, copy);
+    const copy = await this.#copies.make(`${model}@${step}`, { step, seed, ...(flaw && { flaw }) });
     if (MODELS.find((one) => one.model === model)?.comes !== 'watched') return await this.#register(deed, copy);
     await this.#change(deed, flaw === undefined ? weights(copy.digests) : { kind: 'unservable' }, async () => {
       const dir = join(home, 'runs', model);
@@ -116,26 +103,10 @@ export class Publisher {
     });
   }
 
-  async #train(dir: string, { step, seed, flaw }: Of<'write'>): Promise<Copy> {
-    const path = await writeCheckpoint({ dir, step, seed, ...SIZE, ...(flaw && { flaw }) });
-    const bytes = await readFile(join(path, 'adapter_model.safetensors'));
-    const spoken = createHash('sha256').update(bytes).digest('hex').slice(0, 8);
-    return { path, digests: { spoken, stored: (await digestOfDirectory(path)).digest } };
-  }
-
-  #keepCopy(name: string, copy: Copy): void {
-    this.#copies.delete(name);
-    this.#copies.set(name, copy);
-    const [oldest] = this.#copies;
-    if (this.#copies.size <= COPIES || oldest === undefined) return;
-    this.#copies.delete(oldest[0]);
-    void rm(oldest[1].path, { recursive: true, force: true });
-  }
-
   async #copy(deed: Of<'copy'>): Promise<void> {
-    const copy = this.#copies.get(`${deed.from.model}@${deed.from.step}`);
+    const copy = this.#copies.of(`${deed.from.model}@${deed.from.step}`);
     if (copy === undefined) return;
-    this.#keepCopy(`${deed.model}@${deed.step}`, copy);
+    this.#copies.keep(`${deed.model}@${deed.step}`, copy);
     await this.#register(deed, copy);
   }
 
