@@ -138,8 +138,9 @@ export class Leaks {
   /** In a calm. The first one of each life is what the others are compared with. */
   async look(): Promise<readonly string[]> {
     const { gateway } = this.#scene;
-    const heapBytes = await gateway.heapBytes();
+    // First: a collection closes files that somebody has forgotten.
     const holdings = await gateway.holdings();
+    const heapBytes = await gateway.heapBytes();
     if (this.#first === undefined || this.#life !== gateway.downs.length) {
       this.#life = gateway.downs.length;
       this.#first = { holdings, heapBytes };
