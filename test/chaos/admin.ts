@@ -33,7 +33,8 @@ export async function call(gateway: GatewayProcess, { method, path, body, isPubl
         reset: true,
         headersTimeout: CALL_MS_MAX,
         bodyTimeout: CALL_MS_MAX,
-        ...(body !== undefined && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+        headers: { ...gateway.authorization, 'content-type': 'application/json' },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
       });
       const text = await answer.body.text();
       const json = parsed(text);

@@ -16,6 +16,8 @@ export const MODELS: readonly ModelCast[] = [
   { model: 'named', comes: 'trainer', latest: 'error' },
 ];
 export const BASE = 'base';
+/** Who asks. */
+export const KEY_NAMES = ['anna', 'ben', 'cleo'] as const;
 /** `models.NAME.keep.last` of all of them. */
 export const KEEP = 8;
 /** The first steps, written before the first turn. */

@@ -5,6 +5,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type Dispatcher, errors, Pool } from 'undici';
 import { BASE } from './cast.ts';
 import type { Seen } from './judge.ts';
+import type { Secret } from './keys.ts';
 import { type Good, type Nonsense, nameOf, type Request, ROUTES } from './requests.ts';
 
 /** Long after every deadline of the gateway: what has not ended then never does. */
@@ -22,6 +23,7 @@ interface Sent {
 
 interface Sending {
   readonly id: string;
+  readonly secret: Secret | undefined;
   readonly seen: Partial<Writable>;
   /** Aborted when it must be given up. */
   readonly given: AbortSignal;
@@ -43,28 +45,31 @@ export class Clients {
   }
 
   /** `id`: what the request calls itself. */
-  async send(request: Request, id: string): Promise<Seen> {
+  async send(
+    request: Request,
+    { id, secret }: { readonly id: string; readonly secret: Secret | undefined },
+  ): Promise<Seen> {
     const sentAt = performance.now();
     const given = AbortSignal.timeout(UNENDED_MS);
     const seen: Partial<Writable> = { body: '' };
     try {
-      seen.end = await this.#carryOut(request, { id, seen, given });
+      seen.end = await this.#carryOut(request, { id, secret, seen, given });
     } catch (error) {
       seen.end = given.aborted ? 'unended' : 'broken';
       seen.about =
         error instanceof Error ? `${'code' in error ? error.code : error.name}: ${error.message}` : String(error);
     }
-    return { ...NOTHING, ...seen, request, sentAt, endedAt: performance.now() };
+    return { ...NOTHING, ...seen, request, key: secret?.counts, sentAt, endedAt: performance.now() };
   }
 
-  async #carryOut(request: Request, { id, seen, given }: Sending): Promise<Seen['end']> {
+  async #carryOut(request: Request, { id, secret, seen, given }: Sending): Promise<Seen['end']> {
     if (request.kind === 'nonsense' && request.what === 'noHttp') return await this.#sendNoHttp(seen);
     const leaving = new AbortController();
     const manner = request.kind === 'good' ? request.manner : 'reads';
     const { headers, ...sent } = request.kind === 'good' ? good(request) : nonsense(request);
     const answering = this.#pool.request({
       ...sent,
-      headers: { ...headers, 'x-request-id': id },
+      headers: { ...headers, 'x-request-id': id, ...(secret && { authorization: `Bearer ${secret.text}` }) },
       signal: AbortSignal.any([given, leaving.signal]),
     });
     try {

@@ -14,6 +14,7 @@ import { Engines } from './engines.ts';
 import { GatewayProcess, MEMORY_OF_FAILURES_MS } from './gateway.ts';
 import { Leaks, reconcile, type Scene, untilCalm } from './inspection.ts';
 import { judge, type Seen, type Weather } from './judge.ts';
+import { KeyRing } from './keys.ts';
 import { type Deed, planOf, type Turn } from './plan.ts';
 import { Publisher } from './publisher.ts';
 import type { Request } from './requests.ts';
@@ -74,6 +75,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
 class Run {
   readonly scene: Scene & { readonly home: string };
   readonly #options: ChaosOptions;
+  readonly #keys: KeyRing;
   readonly #publisher: Publisher;
   readonly #clients: Clients;
   readonly #leaks: Leaks;
@@ -91,7 +93,8 @@ class Run {
     this.#options = options;
     this.scene = scene;
     const complain = (about: string) => this.#complain(about);
-    this.#publisher = new Publisher({ ...scene, complain });
+    this.#keys = new KeyRing(scene.gateway);
+    this.#publisher = new Publisher({ ...scene, keys: this.#keys, complain });
     this.#clients = new Clients(scene.gateway.url, CLIENTS);
     this.#leaks = new Leaks(scene);
     scene.gateway.onDeath = complain;
@@ -202,7 +205,7 @@ class Run {
       request.kind === 'good' && request.asked.kind === 'bare' ? this.scene.books.of(request.asked.model) : undefined;
     const floor = bare?.floor;
     const id = `chaos-${this.#turns}-${at}`;
-    const seen = await this.#clients.send(request, id);
+    const seen = await this.#clients.send(request, { id, secret: this.#keys.secret(request.key) });
     const verdict = judge(seen, this.scene.books, this.#weather);
     const step = Number(seen.model?.split('@')[1]);
     const wentBack = bare !== undefined && seen.status === 200 && isBack(bare, { step, seen, floor });

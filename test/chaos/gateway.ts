@@ -55,6 +55,9 @@ export class GatewayProcess {
   readonly url: string;
   readonly adminUrl: string;
 
+  /** For the run's own calls: a key that may do everything. */
+  authorization: Readonly<Record<string, string>> = {};
+
   private constructor(home: string, ports: readonly [number, number]) {
     this.#home = home;
     this.#file = join(home, 'stepgate.yaml');
@@ -80,6 +83,10 @@ export class GatewayProcess {
     };
     await writeFile(gateway.#file, stringify(config));
     await gateway.#launch();
+    const body = JSON.stringify({ name: 'root', scopes: ['admin', 'publish', 'use'], models: ['*'] });
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(`${gateway.adminUrl}/admin/v1/keys`, { method: 'POST', headers, body });
+    gateway.authorization = { authorization: `Bearer ${((await answer.json()) as { key: string }).key}` };
     return gateway;
   }
 
@@ -183,11 +190,17 @@ export class GatewayProcess {
 
   /** While it is stopped. Rejects with what the doctor found. */
   async examine(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const args = [COMMAND, 'doctor', '--config', this.#file, '--deep'];
-      execFile(process.execPath, args, (error, out) => (error === null ? resolve() : reject(new Error(out))));
-    });
+    await command(['doctor', '--config', this.#file, '--deep']);
   }
+}
+
+/** Resolves with what it printed. */
+function command(args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [COMMAND, ...args], (error, out, err) =>
+      error === null ? resolve(out) : reject(new Error(`stepgate ${args[0]} failed: ${out}${err}`)),
+    );
+  });
 }
 
 async function stopped(child: ChildProcess): Promise<void> {

@@ -67,7 +67,7 @@ async function unrestOf({ gateway, engines }: Scene): Promise<string[]> {
 }
 
 async function gauge(gateway: GatewayProcess, name: string): Promise<number> {
-  const answer = await request(`${gateway.url}/metrics`, { reset: true });
+  const answer = await request(`${gateway.url}/metrics`, { reset: true, headers: gateway.authorization });
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await answer.body.text())?.[1]);
 }
 

@@ -32,6 +32,7 @@ beforeEach(() => {
 const step = (number: number): Asked => ({ kind: 'step', model: 'pushed', step: number });
 const ask = (asked: Asked, more: Partial<Good> = {}): Good => ({
   kind: 'good',
+  key: { name: 'anna', which: 'current' },
   asked,
   route: 'chat',
   stream: false,
@@ -58,7 +59,14 @@ const stream = (...data: string[]): Partial<Seen> => ({
 const WORDS = '{"model":"pushed@5","choices":[{"delta":{"content":"[pushed@5 sha:aaaaaaaa]"}}]}';
 
 function complaintOf(request: Good, seen: Partial<Seen>, weather = QUIET): string | undefined {
-  const nothing = { status: undefined, model: undefined, retryAfter: undefined, about: '', body: '' } as const;
+  const nothing = {
+    key: new Register(true),
+    status: undefined,
+    model: undefined,
+    retryAfter: undefined,
+    about: '',
+    body: '',
+  } as const;
   const whole = {
     request,
     sentAt: NOW,
@@ -196,6 +204,20 @@ test.each<[about: string, request: Good, seen: Partial<Seen>, weather: Weather, 
   ['no end at all', ask(step(5)), { end: 'unended' }, STORM, /did not end/],
 ])('a complaint: %s', (_, request, seen, weather, complaint) => {
   expect(complaintOf(request, seen, weather)).toMatch(complaint);
+});
+
+test('a key that counts no more is refused, one that counts is not, and nobody is answered without', () => {
+  const unauthorised = refusal(401, 'invalid_request_error', 'invalid_api_key');
+  const good = answer('pushed@5', 'pushed@5 sha:aaaaaaaa');
+  const [counts, revoked] = [new Register(true), new Register(false)];
+  expect(complaintOf(ask(step(5)), { ...unauthorised, key: revoked })).toBeUndefined();
+  expect(complaintOf(ask(step(5)), { ...unauthorised, key: undefined })).toBeUndefined();
+  expect(complaintOf(ask(step(5)), { ...unauthorised, key: counts })).toMatch(/a key that counts was refused/);
+  expect(complaintOf(ask(step(5)), { ...good, key: revoked })).toMatch(/without a key that counts/);
+  expect(complaintOf(ask(step(5)), { ...good, key: undefined })).toMatch(/without a key that counts/);
+  counts.begin(false, NOW + 5);
+  expect(complaintOf(ask(step(5)), { ...unauthorised, key: counts })).toBeUndefined();
+  expect(complaintOf(ask(step(5)), { ...good, key: counts })).toBeUndefined();
 });
 
 test('while a change is under way the old and the new are true, then the new alone', () => {

@@ -1,7 +1,7 @@
 // Whether one request ended as it should have: once, in time, with the right step's words or an error that it deserved. Pure: what is true comes
 // from the books, what the weather was from the log of troubles. A complaint is a sentence; undefined: all is well.
 import { ERRORS, type ErrorCode } from '../../src/errors.ts';
-import type { Books, ModelBooks, Standing } from './books.ts';
+import type { Books, ModelBooks, Register, Standing } from './books.ts';
 import { BASE, MODELS } from './cast.ts';
 import { type Asked, type Good, type Nonsense, nameOf, type Request } from './requests.ts';
 import { MADE_TO_FAIL } from './troubles.ts';
@@ -9,6 +9,8 @@ import { MADE_TO_FAIL } from './troubles.ts';
 /** What a client saw of one request. Times are monotonic, ms. */
 export interface Seen {
   readonly request: Request;
+  /** Whether the key that was sent counts; undefined: none was sent. */
+  readonly key: Register<boolean> | undefined;
   readonly sentAt: number;
   readonly endedAt: number;
   /** `whole`: the connection brought all that was promised. `unended`: it had to be given up long after every deadline. */
@@ -49,6 +51,8 @@ export function judge(seen: Seen, books: Books, weather: Weather): Verdict {
   const { request, sentAt, endedAt, end } = seen;
   if (end === 'unended') return no(`did not end in ${Math.round(endedAt - sentAt)} ms`);
   if (end === 'broken') return judgeBroken(seen, weather);
+  const intruder = judgeKey(seen);
+  if (intruder !== undefined) return intruder;
   const echo = seen.status === 200 ? wrongEcho(seen) : undefined;
   if (echo !== undefined) return no(echo);
   if (request.kind === 'nonsense') return judgeNonsense(request, seen, weather);
@@ -59,6 +63,21 @@ export function judge(seen: Seen, books: Books, weather: Weather): Verdict {
   if (complaint !== undefined) return no(complaint);
   if (end === 'left') return { outcome: 'left' };
   return judgeEnd(request, seen, weather);
+}
+
+/** Undefined: it had a key that counted, at some moment at least, and was let in. */
+function judgeKey(seen: Seen): Verdict | undefined {
+  const { key, status, sentAt, endedAt } = seen;
+  const counts = key?.possible(sentAt, endedAt) ?? [false];
+  if (seen.request.kind === 'nonsense' && seen.request.what === 'noHttp') return undefined;
+  if (status === 401 && seen.end === 'whole') {
+    const error = errorOf(seen);
+    const wrong = error === undefined ? 'a 401 that is none of the catalogue' : wrongShape(error, seen);
+    if (wrong !== undefined) return no(wrong);
+    return counts.includes(false) ? { outcome: 'invalid_api_key' } : no('a key that counts was refused');
+  }
+  if (status === undefined || status === 401 || counts.includes(true)) return undefined;
+  return no(`answered ${status} without a key that counts`);
 }
 
 const no = (complaint: string): Verdict => ({ complaint });

@@ -2,7 +2,7 @@
 // every decision; how long anything takes is not part of it. Turns are storms and quiet stretches in alternation. Pure.
 import type { Flaw } from '../../src/sim/trainer.ts';
 import { type Random, seeded } from '../random.ts';
-import { Line, MODELS } from './cast.ts';
+import { KEY_NAMES, Line, MODELS } from './cast.ts';
 import { type Request, requestOf } from './requests.ts';
 import { type Trouble, troubles } from './troubles.ts';
 
@@ -48,6 +48,8 @@ export type Publishing =
   /** Taken over from the same owner's reservation before. */
   | { readonly kind: 'reserve'; readonly owner: string; readonly what: Readonly<Record<string, string>> }
   | { readonly kind: 'release'; readonly owner: string }
+  /** The secret that counted counts no more; the key has another one, or another key is made. */
+  | { readonly kind: 'key'; readonly name: string; readonly does: 'rotate' | 'revoke' }
   | { readonly kind: 'sweep'; readonly model: string; readonly steps: readonly number[]; readonly requests: number };
 
 export function* planOf({ seed, engines, requestsEach = 4000 }: PlanOptions): Generator<Turn, never> {
@@ -97,7 +99,8 @@ function publishing(random: Random, lines: readonly Line[]): Publishing {
   if (chance < 0.72 && line.steps.length > 3) return deletion(random, line);
   if (chance < 0.84) return naming(random, line);
   if (chance < 0.9) return pinning(random, line);
-  if (chance < 0.97) return reservation(random, line);
+  if (chance < 0.95) return reservation(random, line);
+  if (chance < 0.98) return { kind: 'key', name: random.pick(KEY_NAMES), does: random.pick(['rotate', 'revoke']) };
   return { kind: 'sweep', model, steps: line.steps.slice(-4), requests: 1 + random.below(20) };
 }
 

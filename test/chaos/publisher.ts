@@ -10,6 +10,7 @@ import type { Books, Digests, ModelBooks, Standing } from './books.ts';
 import { FIRST_STEPS, MODELS } from './cast.ts';
 import { Copies, type Copy, SIZE } from './copies.ts';
 import type { GatewayProcess } from './gateway.ts';
+import type { KeyRing } from './keys.ts';
 import type { Publishing } from './plan.ts';
 
 /** For a watched checkpoint to be taken, in any weather. */
@@ -25,6 +26,7 @@ type Of<K extends Publishing['kind']> = Extract<Publishing, { kind: K }>;
 export interface PublisherParts {
   readonly home: string;
   readonly gateway: GatewayProcess;
+  readonly keys: KeyRing;
   readonly books: Books;
   readonly complain: (about: string) => void;
 }
@@ -41,6 +43,7 @@ export class Publisher {
 
   /** The steps that are there before the first turn. */
   async begin(): Promise<void> {
+    await this.#parts.keys.begin();
     for (const { model } of MODELS) {
       for (const step of FIRST_STEPS) this.carryOut({ kind: 'write', model, step, seed: 1 });
     }
@@ -48,7 +51,7 @@ export class Publisher {
   }
 
   carryOut(deed: Publishing): void {
-    const line = 'model' in deed ? deed.model : deed.owner;
+    const line = 'model' in deed ? deed.model : deed.kind === 'key' ? `key ${deed.name}` : deed.owner;
     const before = this.#lines.get(line) ?? Promise.resolve();
     const after = before.then(() => this.#do(deed)).catch((error: unknown) => this.#complain(deed, String(error)));
     this.#lines.set(line, after);
@@ -85,6 +88,8 @@ export class Publisher {
         return this.#reserve(deed);
       case 'release':
         return this.#release(deed.owner);
+      case 'key':
+        return this.#parts.keys.carryOut(deed);
       case 'sweep':
         return this.#sweep(deed);
     }

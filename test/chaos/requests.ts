@@ -1,7 +1,7 @@
 // One request of a chaos run, as the seed decides it: for what, in which protocol, and how its client behaves. Pure.
 import { CLASSES, type RequestClass } from '../../src/domain.ts';
 import type { Random } from '../random.ts';
-import type { Line } from './cast.ts';
+import { KEY_NAMES, type Line } from './cast.ts';
 
 /** What the name in `model` says. */
 export type Asked =
@@ -19,11 +19,18 @@ export const ROUTES = {
   responses: '/v1/responses',
 } as const;
 
+export interface KeyUse {
+  readonly name: string;
+  /** `former`: the secret before the one that counts now. */
+  readonly which: 'current' | 'former' | 'none' | 'forged';
+}
+
 /** How a client takes its answer: to the end, in small sips, or not to the end. */
 export type Manner = 'reads' | 'sips' | 'leavesAtOnce' | 'leavesAtHead' | 'leavesInside';
 
 export interface Good {
   readonly kind: 'good';
+  readonly key: KeyUse;
   readonly asked: Asked;
   readonly route: keyof typeof ROUTES;
   readonly stream: boolean;
@@ -49,6 +56,7 @@ export const NONSENSE = [
 ] as const;
 export interface Nonsense {
   readonly kind: 'nonsense';
+  readonly key: KeyUse;
   readonly what: (typeof NONSENSE)[number];
 }
 
@@ -57,11 +65,13 @@ export type Request = Good | Nonsense;
 const MANNERS: readonly Manner[] = ['sips', 'leavesAtOnce', 'leavesAtHead', 'leavesInside'];
 
 export function requestOf(random: Random, lines: readonly Line[]): Request {
-  if (random.chance(0.03)) return { kind: 'nonsense', what: random.pick(NONSENSE) };
+  const key: KeyUse = { name: random.pick(KEY_NAMES), which: 'current' };
+  if (random.chance(0.03)) return { kind: 'nonsense', key, what: random.pick(NONSENSE) };
   const manner = random.chance(0.08) ? random.pick(MANNERS) : 'reads';
   const stream = manner === 'leavesInside' || manner === 'sips' || random.chance(0.3);
   return {
     kind: 'good',
+    key: random.chance(0.02) ? { ...key, which: random.pick(['former', 'none', 'forged']) } : key,
     asked: askedOf(random, random.pick(lines)),
     route: random.chance(0.7) ? 'chat' : random.pick(['completions', 'messages', 'responses'] as const),
     stream,

@@ -35,6 +35,7 @@ export class WaitWatch {
     const stop = new AbortController();
     const { body } = await request(`${gateway.adminUrl}/admin/v1/events`, {
       reset: true,
+      headers: gateway.authorization,
       signal: stop.signal,
       bodyTimeout: 0,
     });
