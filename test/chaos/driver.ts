@@ -38,6 +38,8 @@ export interface TurnReport {
   /** Outcome -> requests. */
   readonly outcomes: ReadonlyMap<string, number>;
   readonly waits: Waits | undefined;
+  /** Of the gateway, in the calm after it. */
+  readonly heapMb: number;
   readonly residentMb: number;
 }
 
@@ -161,8 +163,8 @@ class Run {
     storm.until = performance.now();
     while ((this.#storms[0]?.until ?? startedAt) < startedAt) this.#storms.shift();
     this.#turns += 1;
-    const residentMb = await gateway.residentMb();
-    this.#options.onTurn?.({ turn, tookMs: performance.now() - startedAt, outcomes, waits, residentMb });
+    const [heapMb, residentMb] = [this.#leaks.heapBytes / 2 ** 20, await gateway.residentMb()];
+    this.#options.onTurn?.({ turn, tookMs: performance.now() - startedAt, outcomes, waits, heapMb, residentMb });
   }
 
   async #inspect(): Promise<void> {

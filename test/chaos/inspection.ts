@@ -14,7 +14,7 @@ const LOOK_MS = 50;
 const SOCKETS_OF_AN_ENGINE = 5;
 const SOCKETS_OF_ITS_OWN = 6;
 const FILES_MORE_MAX = 2;
-const HEAP_MORE_MAX = { times: 1.3, bytes: 8 * 2 ** 20 };
+const HEAP_MORE_MAX = { times: 1.15, bytes: 5 * 2 ** 20 };
 
 interface BackendRow {
   readonly name: string;
@@ -130,6 +130,8 @@ export class Leaks {
   readonly #scene: Scene;
   #life = -1;
   #first: { holdings: Holdings; heapBytes: number } | undefined;
+  /** At the last look, after a collection. */
+  heapBytes = 0;
 
   constructor(scene: Scene) {
     this.#scene = scene;
@@ -141,6 +143,7 @@ export class Leaks {
     // First: a collection closes files that somebody has forgotten.
     const holdings = await gateway.holdings();
     const heapBytes = await gateway.heapBytes();
+    this.heapBytes = heapBytes;
     if (this.#first === undefined || this.#life !== gateway.downs.length) {
       this.#life = gateway.downs.length;
       this.#first = { holdings, heapBytes };

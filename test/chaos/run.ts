@@ -65,13 +65,13 @@ function onComplaint(complaint: string): void {
   console.log(`WRONG: ${complaint}`);
 }
 
-function say({ turn, tookMs, outcomes, waits, residentMb }: TurnReport): void {
+function say({ turn, tookMs, outcomes, waits, heapMb, residentMb }: TurnReport): void {
   const perSecond = Math.round((turn.requests.length / tookMs) * 1000);
   const rest = [...outcomes].filter(([outcome]) => outcome !== 'ok').sort(([, a], [, b]) => b - a);
   const longest =
     waits === undefined ? '' : `; longest wait ${waits.longestMs.toFixed(0)} of ${waits.boundMs.toFixed(0)} ms`;
   console.log(
-    `turn ${turn.number} ${turn.weather}: ${turn.requests.length} requests, ${perSecond}/s, ${outcomes.get('ok') ?? 0} ok${longest}; ${residentMb.toFixed(0)} MB`,
+    `turn ${turn.number} ${turn.weather}: ${turn.requests.length} requests, ${perSecond}/s, ${outcomes.get('ok') ?? 0} ok${longest}; ${heapMb.toFixed(1)} MB of heap, ${residentMb.toFixed(0)} MB`,
   );
   if (rest.length > 0) console.log(`  ${rest.map(([outcome, count]) => `${count} ${outcome}`).join(', ')}`);
 }
