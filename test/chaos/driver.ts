@@ -15,6 +15,7 @@ import { GatewayProcess, MEMORY_OF_FAILURES_MS } from './gateway.ts';
 import { Leaks, reconcile, type Scene, untilCalm } from './inspection.ts';
 import { judge, type Seen, type Weather } from './judge.ts';
 import { KeyRing } from './keys.ts';
+import { Operator } from './operator.ts';
 import { type Deed, planOf, type Turn } from './plan.ts';
 import { Publisher } from './publisher.ts';
 import type { Request } from './requests.ts';
@@ -79,6 +80,7 @@ class Run {
   readonly #options: ChaosOptions;
   readonly #keys: KeyRing;
   readonly #publisher: Publisher;
+  readonly #operator: Operator;
   readonly #clients: Clients;
   readonly #leaks: Leaks;
   readonly #complaints: string[] = [];
@@ -97,6 +99,7 @@ class Run {
     const complain = (about: string) => this.#complain(about);
     this.#keys = new KeyRing(scene.gateway);
     this.#publisher = new Publisher({ ...scene, keys: this.#keys, complain });
+    this.#operator = new Operator({ ...scene, complain });
     this.#clients = new Clients(scene.gateway.url, CLIENTS);
     this.#leaks = new Leaks(scene);
     scene.gateway.onDeath = complain;
@@ -112,6 +115,7 @@ class Run {
     } = this.#options;
     const startedAt = performance.now();
     await this.#publisher.begin();
+    await this.#operator.begin();
     await this.#inspect();
     for (const turn of planOf({ seed, engines, ...(requestsEach && { requestsEach }) })) {
       await this.#turn(turn);
@@ -152,12 +156,13 @@ class Run {
     if (turn.weather === 'storm') this.#storms.push(storm);
     const watch = turn.weather === 'quiet' ? await WaitWatch.start(gateway) : undefined;
     await this.#flood(turn, outcomes);
-    const waits = await watch?.end({ slots: engines.slots - (await this.#reserved()), clients: CLIENTS });
+    const waits = await watch?.end({ slots: slotsIn(turn, engines) - (await this.#reserved()), clients: CLIENTS });
     if (waits !== undefined && waits.longestMs > waits.boundMs) {
       this.#complain(`a request waited ${waits.longestMs.toFixed(0)} ms, the bound is ${waits.boundMs.toFixed(0)} ms`);
     }
     await Promise.all(this.#troubles.splice(0));
     await engines.heal();
+    await this.#operator.restore();
     await this.#publisher.idle();
     await this.#inspect();
     storm.until = performance.now();
@@ -239,6 +244,10 @@ class Run {
       case 'stopGateway':
         this.#troubles.push(this.scene.gateway.restart().catch((error) => this.#complain(String(error))));
         return;
+      case 'reload':
+      case 'drain':
+      case 'undrain':
+        return this.#operator.carryOut(deed);
       case 'intrude':
         this.#troubles.push(this.#intrude(deed));
         return;
@@ -261,6 +270,12 @@ class Run {
     const path = await writeCheckpoint({ ...SIZE, dir: join(this.scene.home, 'alien'), step, seed: 7 });
     await this.scene.engines.intrude(engine, { name: `${model}@${step}`, path });
   }
+}
+
+/** Those that were in use all the time. */
+function slotsIn({ deeds }: Turn, { all }: Engines): number {
+  const away = new Set(deeds.flatMap(({ deed }) => ('engine' in deed ? [deed.engine % all.length] : [])));
+  return all.reduce((sum, { slots }, index) => sum + (away.has(index) ? 0 : slots), 0);
 }
 
 const isBack = (

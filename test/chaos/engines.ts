@@ -23,6 +23,7 @@ export class Engines {
   /** By engine: what is to be done next to it, one after the other. */
   readonly #turns = new Map<Engine, Promise<void>>();
   /** Broken laws, of lives that are over. */
+  #areIll = false;
   readonly #complaints: string[] = [];
   readonly #orphans = new Set<string>();
   /** In this life they have dropped an adapter: to them it is another one when it is loaded again, beside what still runs on it. */
@@ -50,6 +51,11 @@ export class Engines {
     return new Engines(await Promise.all(all));
   }
 
+  /** Nothing has been done to them since they were healed. */
+  get areWell(): boolean {
+    return !this.#areIll;
+  }
+
   at(index: number): Engine {
     const engine = this.all[index % this.all.length];
     if (engine === undefined) throw new Error('there are no engines');
@@ -57,6 +63,7 @@ export class Engines {
   }
 
   carryOut(trouble: EngineTrouble): Promise<void> {
+    this.#areIll = true;
     const engine = this.at(trouble.engine);
     const turn = (this.#turns.get(engine) ?? Promise.resolve()).then(() => this.#doTo(engine, trouble));
     this.#turns.set(engine, turn);
@@ -114,6 +121,7 @@ export class Engines {
   /** Ends all trouble. What hangs goes on hanging until somebody gives it up. */
   async heal(): Promise<void> {
     await Promise.all(this.#turns.values());
+    this.#areIll = false;
     for (const engine of this.all) {
       engine.sim.clearFaults();
       await this.#bringBack(engine);
@@ -165,10 +173,6 @@ export class Engines {
       ...this.#complaints.splice(0),
       ...bereft.map((id) => `an adapter was unloaded while request ${id} ran on it`),
     ];
-  }
-
-  get slots(): number {
-    return this.all.reduce((sum, { slots }) => sum + slots, 0);
   }
 
   async close(): Promise<void> {

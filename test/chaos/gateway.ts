@@ -2,8 +2,8 @@
 // ports and data; what it holds is read from /proc. Linux only.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { openSync } from 'node:fs';
-import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { openSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { stringify } from 'yaml';
@@ -36,8 +36,19 @@ const SETTINGS = {
   },
   probe: { everyMs: 200, timeoutMs: 1_000 },
 };
+/** What a reload changes and nobody may notice. */
+const OTHER_SETTINGS = {
+  limits: { ...SETTINGS.limits, queueMax: 4_000 },
+  probe: { everyMs: 300, timeoutMs: 1_000 },
+  discovery: { rescanMs: 700, settleMs: 120 },
+};
 export const { scheduling: SCHEDULING } = SETTINGS;
 export const MEMORY_OF_FAILURES_MS = SETTINGS.scheduling.failureMemoryMs;
+
+interface Config {
+  readonly backends: GatewayOptions['engines'];
+  readonly [key: string]: unknown;
+}
 
 /** Open files of a process, by what they are. */
 export interface Holdings {
@@ -48,6 +59,7 @@ export interface Holdings {
 export class GatewayProcess {
   readonly #home: string;
   readonly #file: string;
+  #config: Config = { backends: [] };
   #child: ChildProcess | undefined;
   #inspectorPort = 0;
   #up: Promise<void> = Promise.resolve();
@@ -68,7 +80,7 @@ export class GatewayProcess {
   static async start({ home, engines }: GatewayOptions): Promise<GatewayProcess> {
     const ports = [await freePort(), await freePort()] as const;
     const gateway = new GatewayProcess(home, ports);
-    const config = {
+    gateway.#config = {
       listen: `127.0.0.1:${ports[0]}`,
       admin: `127.0.0.1:${ports[1]}`,
       data: 'data',
@@ -81,7 +93,6 @@ export class GatewayProcess {
       ),
       ...SETTINGS,
     };
-    await writeFile(gateway.#file, stringify(config));
     await gateway.#launch();
     const body = JSON.stringify({ name: 'root', scopes: ['admin', 'publish', 'use'], models: ['*'] });
     const headers = { 'content-type': 'application/json' };
@@ -97,6 +108,26 @@ export class GatewayProcess {
 
   get logFile(): string {
     return join(this.#home, 'gateway.log');
+  }
+
+  /** Writes another config, to be read by a reload. False, and nothing is written, while it is away: it always starts with the first one. */
+  configure({
+    what,
+    without,
+  }: {
+    readonly what: 'same' | 'other' | 'without' | 'broken';
+    without: string | undefined;
+  }): boolean {
+    if (this.#child === undefined) return false;
+    const backends = this.#config.backends.filter(({ name }) => name !== without);
+    const config = { ...this.#config, backends, ...(what === 'other' && OTHER_SETTINGS) };
+    writeFileSync(this.#file, what === 'broken' ? 'limits: { queueMax: many }\n' : stringify(config));
+    return true;
+  }
+
+  /** SIGHUP. */
+  hangUp(): void {
+    this.#child?.kill('SIGHUP');
   }
 
   /** As a crash. Resolves when it serves again. */
@@ -141,6 +172,7 @@ export class GatewayProcess {
   }
 
   async #launch(): Promise<void> {
+    writeFileSync(this.#file, stringify(this.#config));
     const log = openSync(this.logFile, 'a');
     const args = ['--inspect=127.0.0.1:0', COMMAND, 'serve', '--config', this.#file, '--log-level', 'error'];
     const child = spawn(process.execPath, args, { stdio: ['ignore', log, 'pipe'], cwd: this.#home });

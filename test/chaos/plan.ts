@@ -3,6 +3,7 @@
 import type { Flaw } from '../../src/sim/trainer.ts';
 import { type Random, seeded } from '../random.ts';
 import { KEY_NAMES, Line, MODELS } from './cast.ts';
+import type { Operating } from './operator.ts';
 import { type Request, requestOf } from './requests.ts';
 import { type Trouble, troubles } from './troubles.ts';
 
@@ -23,7 +24,7 @@ export interface Turn {
   readonly deeds: readonly { readonly at: number; readonly deed: Deed }[];
 }
 
-export type Deed = Publishing | Trouble;
+export type Deed = Publishing | Operating | Trouble;
 
 /** What people and trainers do in any weather. `seed`: of the weights. */
 export type Publishing =
@@ -61,13 +62,14 @@ export function* planOf({ seed, engines, requestsEach = 4000 }: PlanOptions): Ge
     const count = weather === 'quiet' ? Math.ceil(requestsEach / 2) : requestsEach;
     const deeds = [
       ...Array.from({ length: Math.ceil(count / 100) }, () => ({ at: random.below(count), deed: undefined })),
+      ...operations(random, { count, engines }),
       ...(weather === 'storm' ? troubles(random, { count, engines, lines }) : []),
     ].sort((a, b) => a.at - b.at);
     yield { number, weather, ...filled(random, { count, deeds, lines }) };
   }
 }
 
-type Open = readonly { readonly at: number; readonly deed: Trouble | undefined }[];
+type Open = readonly { readonly at: number; readonly deed: Trouble | Operating | undefined }[];
 
 /** Requests and publishing in the order in which they come, so that a request knows what was published before it. */
 function filled(
@@ -164,4 +166,40 @@ function reservation(random: Random, line: Line): Publishing {
     { class: 'eval' },
   ]);
   return { kind: 'reserve', owner, what: what as Readonly<Record<string, string>> };
+}
+
+/** Up to two a turn, in any weather; some end by a second deed. */
+function operations(
+  random: Random,
+  { count, engines }: { readonly count: number; readonly engines: number },
+): { at: number; deed: Operating }[] {
+  return Array.from({ length: random.below(3) }, () =>
+    operation(random, { count, engine: random.below(engines) }),
+  ).flat();
+}
+
+function operation(
+  random: Random,
+  { count, engine }: { readonly count: number; readonly engine: number },
+): { at: number; deed: Operating }[] {
+  const at = random.below(count);
+  const until = at + random.below(count - at);
+  switch (random.pick(['drain', 'without', 'other', 'broken', 'signal'] as const)) {
+    case 'drain':
+      return [
+        { at, deed: { kind: 'drain', engine } },
+        { at: until, deed: { kind: 'undrain', engine } },
+      ];
+    case 'without':
+      return [
+        { at, deed: { kind: 'reload', what: 'without', engine, by: 'api' } },
+        { at: until, deed: { kind: 'reload', what: 'same', by: 'api' } },
+      ];
+    case 'other':
+      return [{ at, deed: { kind: 'reload', what: 'other', by: 'api' } }];
+    case 'broken':
+      return [{ at, deed: { kind: 'reload', what: 'broken', by: 'api' } }];
+    case 'signal':
+      return [{ at, deed: { kind: 'reload', what: 'same', by: 'signal' } }];
+  }
 }
