@@ -66,9 +66,9 @@ export class Adapters {
     if (adapter !== undefined) this.#known.set(adapter.id, { adapter, name });
   }
 
-  /** Where the store keeps it; undefined: not ours. */
+  /** Where the store keeps what an engine lists under this name; undefined: not ours. */
   pathOf(name: string): string | undefined {
-    return this.#known.get(name)?.adapter.path;
+    return this.#parts.registry.pathOf(name);
   }
 
   /** What callers call the adapter that engines know by this name. */

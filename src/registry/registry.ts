@@ -63,6 +63,7 @@ export class Registry {
   readonly #files: AdapterStore;
   readonly #rows: Store;
   readonly #ids = new AdapterIds();
+  readonly #pathOf: (digest: Digest) => string;
   readonly #ledger: Ledger;
   readonly #arrivals: Arrivals;
   readonly #pins: Pins;
@@ -79,6 +80,7 @@ export class Registry {
     this.#roots = roots;
     this.#files = files;
     this.#rows = rows;
+    this.#pathOf = pathOf;
     const catalog = new Catalog();
     this.catalog = catalog;
     this.#ledger = new Ledger({ catalog, rows, nowMs, tell: onChange });
@@ -232,6 +234,15 @@ export class Registry {
     if (!dryRun && gone.length > 0)
       markDeleted(this.#deletion, { model: as<ModelName>(model), checkpoints: gone, who });
     return verdicts;
+  }
+
+  /**
+   * Where the store keeps the weights that engines know by this name, those of replaced and deleted revisions too: an engine may hold them still.
+   * Undefined: no name of ours.
+   */
+  pathOf(adapter: string): string | undefined {
+    const digest = this.#ids.digestOf(adapter);
+    return digest && this.#pathOf(digest);
   }
 
   /** Bytes that the adapter store holds. */
