@@ -50,6 +50,7 @@ export class Gateway {
   #tickets = 0;
   #alarm: NodeJS.Timeout | undefined;
   #closing = false;
+  #closed = false;
   #idle: (() => void) | undefined;
 
   constructor({ config, registry, access, credentials, journal, log }: GatewayParts) {
@@ -204,6 +205,8 @@ export class Gateway {
 
   /** One event after the other: what an effect sets off waits until the effects of the event before it are carried out. */
   #feed(event: RouterEvent): void {
+    // A load or unload that ends with its engine's connections is still told. The router would plan around it, and its alarm keep the process alive.
+    if (this.#closed) return;
     this.#events.push(event);
     if (this.#feeding) return;
     this.#feeding = true;
@@ -272,6 +275,7 @@ export class Gateway {
 
   async close(): Promise<void> {
     this.#closing = true;
+    this.#closed = true;
     clearTimeout(this.#alarm);
     this.reservations.close();
     this.sweeps.close();

@@ -144,7 +144,7 @@ class Run {
 
   async #conclude(): Promise<void> {
     for (const about of await this.#leaks.last()) this.#complain(about);
-    await this.scene.gateway.stop();
+    await this.scene.gateway.stop().catch((error: unknown) => this.#complain(String(error)));
     await this.scene.gateway.examine().catch((error: unknown) => this.#complain(`the doctor: ${error}`));
   }
 

@@ -140,14 +140,14 @@ export class GatewayProcess {
 
   /** As an operator would. Resolves when it serves again. */
   restart(): Promise<void> {
-    return this.#again('stopped', (child) => stopped(child));
+    return this.#again('stopped', (child) => this.#stopped(child));
   }
 
   /** For good. */
   async stop(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
-    if (child !== undefined) await stopped(child);
+    if (child !== undefined) await this.#stopped(child);
   }
 
   /** Whatever state it is in. */
@@ -169,6 +169,19 @@ export class GatewayProcess {
       down.until = performance.now();
     })();
     return this.#up;
+  }
+
+  async #stopped(child: ChildProcess): Promise<void> {
+    const exit = once(child, 'exit');
+    let holders = '';
+    child.kill('SIGTERM');
+    const stubborn = globalThis.setTimeout(async () => {
+      holders = await holdersOf(this.#inspectorPort).catch(String);
+      child.kill('SIGKILL');
+    }, STOP_MS_MAX);
+    const [code, signal] = await exit;
+    clearTimeout(stubborn);
+    if (code !== 0) throw new Error(`the gateway was asked to stop and ended with ${signal ?? code}; ${holders}`);
   }
 
   async #launch(): Promise<void> {
@@ -235,11 +248,24 @@ function command(args: readonly string[]): Promise<string> {
   });
 }
 
-async function stopped(child: ChildProcess): Promise<void> {
-  const exit = once(child, 'exit');
-  child.kill('SIGTERM');
-  const stubborn = AbortSignal.timeout(STOP_MS_MAX);
-  stubborn.addEventListener('abort', () => child.kill('SIGKILL'));
-  const [code, signal] = await exit;
-  if (code !== 0) throw new Error(`the gateway was asked to stop and ended with ${signal ?? code}`);
+/** What keeps a Node process alive, for the complaint: its handles, and what its timers would do. */
+async function holdersOf(inspectorPort: number): Promise<string> {
+  const inspector = await Inspector.attach(inspectorPort);
+  try {
+    const prototype = await inspector.ask<{ result: { objectId: string } }>('Runtime.evaluate', { expression: TIMER });
+    const { objects } = await inspector.ask<{ objects: { objectId: string } }>('Runtime.queryObjects', {
+      prototypeObjectId: prototype.result.objectId,
+    });
+    const asked = { objectId: objects.objectId, functionDeclaration: HOLDERS };
+    const { result } = await inspector.ask<{ result: { value: string } }>('Runtime.callFunctionOn', asked);
+    return result.value;
+  } finally {
+    inspector.close();
+  }
 }
+
+const TIMER = 'const timer = setTimeout(() => {}); clearTimeout(timer); Object.getPrototypeOf(timer)';
+const HOLDERS = `function () {
+  const timers = this.filter((timer) => !timer._destroyed && timer.hasRef && timer.hasRef());
+  return [process.getActiveResourcesInfo().join(), ...timers.map((timer) => timer._idleTimeout + ' ms: ' + timer._onTimeout)].join('; ');
+}`;
