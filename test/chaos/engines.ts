@@ -26,7 +26,10 @@ export class Engines {
   #areIll = false;
   readonly #complaints: string[] = [];
   readonly #orphans = new Set<string>();
-  /** In this life they have dropped an adapter: to them it is another one when it is loaded again, beside what still runs on it. */
+  /**
+   * In this life they have dropped an adapter, which is another one to them when it is loaded again, beside what still runs on it; or the life began
+   * between two looks of the gateway, which takes the list of the first one for the truth, though more has been loaded and runs since.
+   */
   readonly #forgetful = new Set<Engine>();
   /** Where weights lie that the gateway knows nothing of. */
   readonly #alien = new Set<string>();
@@ -95,6 +98,7 @@ export class Engines {
       case 'restart':
         this.#endLife(engine);
         this.#away.delete(engine);
+        this.#forgetful.add(engine);
         return await sim.restart();
       case 'back':
         return await this.#bringBack(engine);
