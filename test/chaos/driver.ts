@@ -115,7 +115,6 @@ class Run {
     } = this.#options;
     const startedAt = performance.now();
     await this.#publisher.begin();
-    await this.#operator.begin();
     await this.#inspect();
     for (const turn of planOf({ seed, engines, ...(requestsEach && { requestsEach }) })) {
       await this.#turn(turn);

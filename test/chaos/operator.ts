@@ -27,19 +27,12 @@ export class Operator {
   /** Drained now -> what the engine had been asked for when it was empty; undefined: an engine in trouble cannot be held to it. */
   readonly #drained = new Map<Engine, number | undefined>();
   #line: Promise<void> = Promise.resolve();
-  #canReload = true;
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
   }
 
-  /** A gateway without these routes is left alone: SIGHUP would end it. */
-  async begin(): Promise<void> {
-    this.#canReload = (await call(this.#parts.gateway, { method: 'POST', path: '/admin/v1/reload' })).status !== 404;
-  }
-
   carryOut(deed: Operating): void {
-    if (!this.#canReload) return;
     this.#line = this.#line
       .then(() => this.#do(deed))
       .catch((error: unknown) => this.#parts.complain(`${JSON.stringify(deed)}: ${error}`));
