@@ -13,6 +13,7 @@ const row = rowsOf('before');
 async function askOnce(faulty: Faulty, act: Act): Promise<string> {
   faulty.engine.does('inference', act);
   const answer = await faulty.ask('my-model@5');
+  expect([502, 504]).toContain(answer.status);
   return `${told(answer)}; sent ${sentOften(faulty)}; ${await nextAnswered(faulty)}`;
 }
 
@@ -59,6 +60,7 @@ row(
       faulty.engine.asked.length = 0;
       faulty.engine.does('inference', sayAndReset(HEAD.slice(0, at)));
       const answer = await faulty.ask('my-model@5');
+      expect(faulty.engine.count('inference')).toBe(1);
       answers.add(`${told(answer)}; sent ${sentOften(faulty)}`);
       await until(() => faulty.running.gateway.fleet.members.values().next().value?.state === 'up');
     }
@@ -103,7 +105,12 @@ const INSTEAD: readonly [fault: string, act: Act][] = [
   ],
 ];
 for (const [fault, act] of INSTEAD) {
-  row({ fault, ...AS_BACKEND_ERROR }, async () => askOnce(await openWithStep(), act));
+  row({ fault, ...AS_BACKEND_ERROR }, async () => {
+    const faulty = await openWithStep();
+    const seen = await askOnce(faulty, act);
+    expect(seen).toMatch(/^502 backend_error; sent once;/);
+    return seen;
+  });
 }
 
 row(

@@ -48,6 +48,7 @@ lies(
     faulty.engine.does('inference', say(json(404, NO_MODEL)));
     const answer = await faulty.ask('my-model@5');
     const { engine } = faulty;
+    expect(engine.count('inference')).toBe(2);
     return `${told(answer)}; ${engine.count('load')} load, asked ${engine.count('inference')} times; ${await nextAnswered(faulty)}`;
   },
 );
@@ -128,6 +129,7 @@ for (const [fault, door, act] of NO_ENGINE) {
       expect(stateOf(faulty).about.length).toBeGreaterThan(10);
       faulty.engine.does(door);
       await until(async () => (await faulty.ask('my-model@5')).status === 200);
+      expect(answer.status).toBe(503);
       return `${told(answer)} while it does; answered again after`;
     },
   );
@@ -144,10 +146,11 @@ function endless(socket: Parameters<Act>[0]): void {
 
 // -- loads -----------------------------------------------------------------------------------------------------------
 
-async function askedFor(faulty: Faulty, ...acts: Act[]): Promise<string> {
+async function askedFor(faulty: Faulty, status: number, ...acts: Act[]): Promise<string> {
   await faulty.write(5);
   faulty.engine.does('load', ...acts);
   const answer = await faulty.ask('my-model@5');
+  expect(answer.status).toBe(status);
   return told(answer);
 }
 const loadsOf = ({ engine }: Faulty) => engine.count('load');
@@ -168,7 +171,7 @@ loads(
   },
   async () => {
     const faulty = await openFaulty();
-    const answer = await askedFor(faulty, loadAnd(faulty, reset));
+    const answer = await askedFor(faulty, 200, loadAnd(faulty, reset));
     return `${answer}; ${loadsOf(faulty)} load; ${await slotFree(faulty)}`;
   },
 );
@@ -181,7 +184,7 @@ loads(
   },
   async () => {
     const faulty = await openFaulty();
-    return `${await askedFor(faulty, loadAnd(faulty, hang))}; ${loadsOf(faulty)} load; ${await slotFree(faulty)}`;
+    return `${await askedFor(faulty, 200, loadAnd(faulty, hang))}; ${loadsOf(faulty)} load; ${await slotFree(faulty)}`;
   },
 );
 
@@ -193,7 +196,7 @@ loads(
   },
   async () => {
     const faulty = await openFaulty();
-    const answer = await askedFor(faulty, hang, loadAnd(faulty, say(json(200, 'Success'))));
+    const answer = await askedFor(faulty, 200, hang, loadAnd(faulty, say(json(200, 'Success'))));
     return `${answer}; ${loadsOf(faulty)} loads; ${await slotFree(faulty)}`;
   },
 );
@@ -213,6 +216,7 @@ loads(
     const other = await faulty.ask('my-model@5');
     const answer = await waiting;
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect([answer.status, other.status]).toEqual([429, 200]);
     return `${told(answer)} with Retry-After; the other slot meanwhile ${told(other)}`;
   },
 );
@@ -225,7 +229,7 @@ loads(
   },
   async () => {
     const faulty = await openFaulty();
-    const answer = await askedFor(faulty, say(json(200, 'Success')));
+    const answer = await askedFor(faulty, 502, say(json(200, 'Success')));
     return `${answer}; ${loadsOf(faulty)} loads; asked ${faulty.engine.count('inference')} times`;
   },
 );
@@ -256,7 +260,7 @@ loads(
   },
   async () => {
     const faulty = await openFaulty();
-    return `${await askedFor(faulty, loadAnd(faulty, sayAndEnd('garbage\r\n\r\n')))}; ${loadsOf(faulty)} load`;
+    return `${await askedFor(faulty, 200, loadAnd(faulty, sayAndEnd('garbage\r\n\r\n')))}; ${loadsOf(faulty)} load`;
   },
 );
 
@@ -273,6 +277,7 @@ loads(
     const askedAt = performance.now();
     const answer = await faulty.ask('my-model@5');
     expect(performance.now() - askedAt).toBeLessThan(2000);
+    expect(answer.status).toBe(503);
     return told(answer);
   },
 );

@@ -9,6 +9,7 @@ import { rowsOf } from './row.ts';
 const row = rowsOf('stream');
 /** So that no other deadline is the one that is seen. */
 const LONG = { deadlines: { ...DEADLINES, wholeMs: 60_000 } };
+const ERROR_AT_THE_END = /^an error event \w+, no \[DONE\]$/;
 const FIRST = event('my-model@5', 'one');
 const BEGUN = `${SSE}${chunk(FIRST)}`;
 const WHOLE = `${BEGUN}${chunk(event('my-model@5', 'two'))}${chunk(DONE)}${END}`;
@@ -44,6 +45,7 @@ for (const { fault, act, mechanism } of BREAKS) {
     const streamed = await stream(faulty, 'my-model@5');
     expect(streamed.text.startsWith(FIRST)).toBe(true);
     expect(faulty.engine.count('inference')).toBe(1);
+    expect(ending(streamed)).toMatch(ERROR_AT_THE_END);
     return `what had come, then ${ending(streamed)}; ${await nextAnswered(faulty)}`;
   });
 }
@@ -61,6 +63,7 @@ row(
       faulty.engine.does('inference', sayAndReset(WHOLE.slice(0, at)));
       endings.add(ending(await stream(faulty, 'my-model@5')));
     }
+    for (const one of endings) expect(one).toMatch(ERROR_AT_THE_END);
     return `${[...endings].join(' or ')}; ${await nextAnswered(faulty)}`;
   },
 );
@@ -152,7 +155,7 @@ for (const { fault, act, mechanism } of CUT) {
     const faulty = await openWithStep(LONG);
     faulty.engine.does('inference', act);
     const streamed = await stream(faulty, 'my-model@5');
-    expect(streamed.text).toBe('{"id":"x",');
+    expect(streamed).toMatchObject({ text: '{"id":"x",', isBroken: true });
     return `${ending(streamed)}; ${await nextAnswered(faulty)}`;
   });
 }

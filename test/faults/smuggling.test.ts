@@ -42,6 +42,7 @@ async function refused(bytes: string): Promise<string> {
   await client.untilClosed();
   const [reply, ...more] = client.replies;
   expect(more).toEqual([]);
+  expect([400, 405]).toContain(reply?.status);
   expect(reply?.headers.get('connection')).toBe('close');
   const { error } = JSON.parse(reply?.body ?? '') as { error: { code: string } };
   expect(faulty.engine.count('inference')).toBe(0);
@@ -233,6 +234,7 @@ row(
     const client = new BadClient(faulty.running.url).send(head);
     await client.until(/\}$/);
     const { error } = JSON.parse(client.replies[0]?.body ?? '') as { error: { code: string } };
+    expect(error.code).toBe('body_too_large');
     return `${client.replies[0]?.status} ${error.code}`;
   },
 );

@@ -40,7 +40,8 @@ slots(
     await withSteps(house, [10]);
     const answers = await Promise.all(Array.from({ length: 500 }, () => house.ask('my-model@10')));
     expect(answers.every(({ model }) => model === 'my-model@10')).toBe(true);
-    return `500 answers of that adapter, load calls: ${house.sims[0]?.stats().loadCalls.get('my-model@10')}`;
+    expect(house.sims[0]?.stats().loadCalls.get('my-model@10')).toBe(1);
+    return '500 answers of that adapter, one load call';
   },
 );
 
