@@ -144,6 +144,8 @@ export type Why =
   | 'reserved'
   /** Unloaded because its checkpoint was deleted or replaced. */
   | 'retired'
+  /** Unloaded because an engine died of it. */
+  | 'quarantine'
   /** Unloaded because the engine listed more adapters than it has slots for. */
   | 'surplus';
 

@@ -16,6 +16,7 @@ interface SimFlags {
   readonly tokenMs: number;
   readonly speed: number;
   readonly runtimeLora: boolean;
+  readonly poison?: readonly string[];
 }
 
 const count = (text: string): number =>
@@ -57,6 +58,7 @@ export function simCommand(terminal: Terminal): Command {
     .option('--max-model-len <tokens>', 'prompt and answer together; one token is one byte here', count, 32_768)
     .option('--max-num-seqs <n>', 'sequences that run at once', count, 256)
     .option('--load-ms <ms>', 'time to load an adapter; all decoding stalls meanwhile, as in vLLM', ms, 200)
+    .option('--poison <name...>', 'adapters that it dies of when it loads them, to see a quarantine')
     .option('--first-token-ms <ms>', 'time to the first token', ms, 40)
     .option('--token-ms <ms>', 'time per token of one sequence alone; each further one adds 3 %', ms, 10)
     .option('--speed <factor>', 'divides all three times', factor, 1)
@@ -77,7 +79,9 @@ export function simCommand(terminal: Terminal): Command {
 async function runSim(flags: SimFlags, terminal: Terminal): Promise<void> {
   // Imported only here: the other commands start sooner without the engine's modules.
   const { startSim } = await import('../sim/sim.ts');
-  const sim = await startSim(flags).catch((error: unknown) => {
+  const { poison = [], ...rest } = flags;
+  const deadly = Object.fromEntries(poison.map((name) => [name, 'load'] as const));
+  const sim = await startSim({ ...rest, poison: deadly }).catch((error: unknown) => {
     throw new Failure(sentenceFor(error, flags));
   });
   const [base] = flags.base;

@@ -9,5 +9,20 @@ export type Effect =
   /** `latest` of the model may move to this checkpoint: a backend is warm. */
   | { readonly type: 'promote'; readonly model: ModelName; readonly checkpoint: CheckpointId }
   | { readonly type: 'reject'; readonly ticket: TicketId; readonly code: ErrorCode; readonly message: string }
+  /** Requests showed how an engine fares (health.ts). `forMs`: how long it is ejected. */
+  | {
+      readonly type: 'standing';
+      readonly backend: BackendName;
+      readonly standing: 'whole' | 'ejected' | 'trial';
+      readonly about: string;
+      readonly forMs: number;
+    }
+  /** An adapter that engines die of (quarantine.ts): loaded nowhere, to be tried on one, or free. */
+  | {
+      readonly type: 'quarantine';
+      readonly adapter: AdapterId;
+      readonly phase: 'kept' | 'trial' | 'over';
+      readonly about: string;
+    }
   /** Send `tick` at this monotonic time, ms; replaces any earlier `wakeAt`. */
   | { readonly type: 'wakeAt'; readonly at: number };

@@ -45,6 +45,24 @@ export interface Reservation {
   readonly slots: number;
 }
 
+/** How a dispatched request ended. */
+export type Outcome =
+  | 'done'
+  /** The engine answered 4xx: its caller's doing. */
+  | 'declined'
+  /** It broke off, was too late, spoke no HTTP, or answered 502 to 504. */
+  | 'failed'
+  /** It answered 500 or the like: its own failure, or that of what was asked. */
+  | 'erred'
+  /** The following may be dispatched once more, since nothing reached the caller. 404 for an adapter that the engine should hold. */
+  | 'missing'
+  /** No connection: nothing was sent. */
+  | 'refused'
+  /** 429, before the engine began. */
+  | 'busy'
+  /** 503, likewise. */
+  | 'unavailable';
+
 export type RouterEvent =
   /** A request wants an answer. Its ticket ends exactly once: by `ended`, `cancelled`, or the effect `reject`. */
   | {
@@ -61,9 +79,7 @@ export type RouterEvent =
     }
   /** Its caller left, waiting or running. */
   | { readonly type: 'cancelled'; readonly ticket: TicketId }
-  /** A dispatched request is over. `missing`: the engine answered 404 for an adapter it should hold, nothing reached the
-   *  caller; `refused`: the connection failed and nothing was sent. Those two may be dispatched once more. */
-  | { readonly type: 'ended'; readonly ticket: TicketId; readonly outcome: 'done' | 'missing' | 'refused' }
+  | { readonly type: 'ended'; readonly ticket: TicketId; readonly outcome: Outcome }
   | { readonly type: 'loaded'; readonly backend: BackendName; readonly adapter: AdapterId }
   /** `fault` says whose: the adapter's (no use trying again soon) or the backend's. The adapter is known not to be loaded. */
   | {
@@ -87,10 +103,13 @@ export type RouterEvent =
       readonly runningMax?: number | undefined;
       /** The largest rank that it loads; undefined: not known, so it is tried. */
       readonly rankMax: number | undefined;
+      /** Unix seconds of its process's start: another value is another process. Undefined: it does not say, so it may be. */
+      readonly startedAt?: number | undefined;
       readonly adapters: readonly AdapterId[];
     }
-  /** An engine is gone, or came back as another process: it holds nothing any more. */
-  | { readonly type: 'backendDown'; readonly backend: BackendName }
+  /** An engine is gone, or came back as another process: it holds nothing any more. `died`: its process has ended for sure, which may be learned
+   *  while it is down already. */
+  | { readonly type: 'backendDown'; readonly backend: BackendName; readonly died?: boolean | undefined }
   /** It is in the config no more: forgotten, though requests may still run there. */
   | { readonly type: 'backendGone'; readonly backend: BackendName }
   /** Nothing new goes there until `uncordoned`, up or down: no request, no load. What runs there ends as it would; what it holds stays. */
@@ -128,5 +147,7 @@ export type RouterEvent =
   /** Keep these slots until `released`; replaces what was reserved under that id. One that would be over-committed was refused before it came here. */
   | { readonly type: 'reserved'; readonly reservation: Reservation }
   | { readonly type: 'released'; readonly reservation: ReservationId }
+  /** Somebody wants an adapter under quarantine to be tried again now. */
+  | { readonly type: 'retry'; readonly adapter: AdapterId }
   /** Asked for by `wakeAt`. */
   | { readonly type: 'tick' };

@@ -1,12 +1,13 @@
 // Gives slots to the lines that need one: loads, evictions and drains are asked for here. In the order of order.ts: who is due first.
 // A due line gets a slot drained for it, one each in the order in which they fell due, and a second only when all that are due have one.
 import type { AdapterId } from '../domain.ts';
+import { failureOf } from './failures.ts';
 import type { LineOrder } from './order.ts';
 import { earlier } from './order.ts';
 import { type Policy, quantumMs, type Search } from './policy.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Line, RouterState } from './state.ts';
-import { drainsFor, failureOf, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
+import { drainsFor, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
 
 /** Whatever else may come to be drained is looked for so often, ms: no event tells. */
 const LOOK_MS = 1000;

@@ -2,11 +2,12 @@
 // It decides neither who may take a slot nor which are kept.
 import type { AdapterId } from '../domain.ts';
 import type { AdapterTarget, Reservation } from './events.ts';
+import { failureOf } from './failures.ts';
 import { worthOf } from './policy.ts';
 import { backendsOf, contentsOf, type Plan, unfilled } from './reservation-plan.ts';
 import { currentPlan, keptFor, keptOn, mayTake } from './reservations.ts';
 import type { Slots } from './slots.ts';
-import { type BackendState, failureOf, fits, type Held, isLeaving, isReady, type RouterState } from './state.ts';
+import { type BackendState, fits, type Held, isLeaving, isReady, type RouterState } from './state.ts';
 
 export class Keeper {
   readonly #state: RouterState;
@@ -88,7 +89,8 @@ export class Keeper {
   #load(backend: BackendState, target: AdapterTarget, now: number): boolean {
     const claim = { target, class: 'rollout', cause: 'reserved' } as const;
     const { adapter } = target;
-    if (backend.held.has(adapter) || this.#state.retired.has(adapter) || !fits(backend, target)) return false;
+    if (!backend.open || backend.held.has(adapter) || this.#state.retired.has(adapter)) return false;
+    if (!fits(backend, target)) return false;
     if (failureOf(this.#state, backend.name, adapter, now) !== undefined) return false;
     if (!mayTake(this.#state, backend, claim)) return false;
     this.#slots.load(backend, claim, now);

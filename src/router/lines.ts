@@ -182,6 +182,7 @@ export class Lines {
   deadlineOf(line: Line | undefined, now: number): number | undefined {
     const due =
       line !== undefined && line.dueAt > now && line.dueAt < Number.POSITIVE_INFINITY ? line.dueAt : undefined;
-    return earlier(due, this.#giving.retryAt(now));
+    const retry = line === undefined ? undefined : this.refusals.retryAt(line.adapter, now);
+    return earlier(earlier(due, retry), this.#giving.retryAt(now));
   }
 }

@@ -22,6 +22,11 @@ export interface RouterOptions {
   readonly replicateAbove: number;
   /** `latest` moves at most so long after the first backend is warm with the newest checkpoint, ms. */
   readonly latestWithinMs: number;
+  /** An engine whose requests fail so often in a row is ejected, at first for so long, ms. */
+  readonly ejectAfter: number;
+  readonly ejectedMs: number;
+  /** An adapter that an engine died of is loaded nowhere, at first for so long, ms. */
+  readonly quarantineMs: number;
   readonly policy?: Policy;
 }
 

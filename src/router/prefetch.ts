@@ -2,11 +2,11 @@
 // It never loads for a request that waits (lines.ts), and gives way to every line that wants a slot.
 import type { AdapterId } from '../domain.ts';
 import type { AdapterTarget } from './events.ts';
+import { failureOf } from './failures.ts';
 import type { Policy } from './policy.ts';
 import type { Slots } from './slots.ts';
 import {
   type BackendState,
-  failureOf,
   type Held,
   holdersOf,
   isLoadingAnywhere,

@@ -4,11 +4,13 @@
 import type { AdapterId, ModelName } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { AdapterTarget, RouterEvent } from './events.ts';
+import { failureOf } from './failures.ts';
 import type { Lines } from './lines.ts';
 import { earlier } from './order.ts';
 import type { Policy } from './policy.ts';
+import { isKept } from './quarantine.ts';
 import type { Slots } from './slots.ts';
-import { drainsFor, failureOf, holdersOf, type Publication, type RouterState, serves } from './state.ts';
+import { drainsFor, holdersOf, type Publication, type RouterState, serves } from './state.ts';
 
 /** One warm backend for so many requests that run on the old step: a quarter of the batch of an engine. With 16, `latest` moved up to 2 s later, and nobody waited less. */
 const REQUESTS_EACH = 64;
@@ -37,7 +39,7 @@ export class Publications {
   published({ model, checkpoint, target }: Extract<RouterEvent, { type: 'published' }>, now: number): void {
     const { publications, retired } = this.#state;
     const before = publications.get(model);
-    if (before?.publish.checkpoint === checkpoint) return;
+    if (before?.publish.checkpoint === checkpoint || isKept(this.#state, target.adapter)) return;
     if (before !== undefined) this.#parts.lines.unpublish(before.target.adapter, now);
     retired.delete(target.adapter);
     const publication = { publish: { model, checkpoint }, target, until: undefined };

@@ -3,9 +3,11 @@ import type { AdapterId, BackendName, TicketId } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Effect } from './effects.ts';
 import type { Target } from './events.ts';
+import { type Failure, failureOf } from './failures.ts';
 import { earlier } from './order.ts';
-import type { BackendState, Failure, Line, RouterState, Ticket } from './state.ts';
-import { couldServe, failureOf, serves } from './state.ts';
+import { keptEverywhere } from './quarantine.ts';
+import type { Line, RouterState, Ticket } from './state.ts';
+import { couldServe, forget } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;
@@ -31,7 +33,7 @@ export class Refusals {
   }
 
   reject(ticket: Ticket, { code, message }: Reason): void {
-    this.#state.tickets.delete(ticket.id);
+    forget(this.#state, ticket);
     this.#parts.emit({ type: 'reject', ticket: ticket.id, code, message });
   }
 
@@ -95,29 +97,25 @@ export class Refusals {
     };
     for (const line of this.#state.lines.values()) consider(line.tickets);
     for (const waiting of this.#state.baseLines.values()) consider(waiting);
-    for (const failures of this.#state.failures.values()) {
-      for (const [adapter, { until }] of failures)
-        if (until > now && this.#state.lines.has(adapter)) next = earlier(next, until);
-    }
+    for (const adapter of this.#state.lines.keys()) next = earlier(next, this.retryAt(adapter, now));
     return next;
   }
 
-  /** What the first of these backends said, by name, where all of them failed to load it lately. */
-  hopeless(able: readonly BackendState[], adapter: AdapterId, now: number): Failure | undefined {
-    let first: { readonly name: BackendName; readonly failure: Failure } | undefined;
-    for (const { name } of able) {
-      const failure = failureOf(this.#state, name, adapter, now);
-      if (failure === undefined) return undefined;
-      if (first === undefined || name < first.name) first = { name, failure };
+  /** When a backend that failed to load it may be asked again, ms. */
+  retryAt(adapter: AdapterId, now: number): number | undefined {
+    let next: number | undefined;
+    for (const failures of this.#state.failures.values()) {
+      const until = failures.get(adapter)?.until;
+      if (until !== undefined && until > now) next = earlier(next, until);
     }
-    return first?.failure;
+    return next;
   }
 
   /** Rejects a whole line when every backend that could load its adapter failed to; a line waits on while one is left. */
   giveUpIfHopeless(adapter: AdapterId, now: number): void {
     const line = this.#state.lines.get(adapter);
     if (line === undefined) return;
-    const failure = this.hopeless(this.#able(line), adapter, now);
+    const failure = this.hopeless(line.target, now);
     if (failure === undefined) return;
     line.publish = undefined;
     for (const ticket of line.tickets) {
@@ -127,8 +125,21 @@ export class Refusals {
     this.#parts.closeIfEmpty(line, now);
   }
 
-  #able({ target }: Pick<Line, 'target'>) {
-    return [...this.#state.backends.values()].filter((backend) => serves(backend, target));
+  /** Why no backend would load it now: what the first one, by name, said when it failed to, and all did; undefined: one holds it, or may yet. */
+  hopeless(target: Target, now: number): Failure | undefined {
+    if (target.kind === 'base') return undefined;
+    const { adapter } = target;
+    const kept = keptEverywhere(this.#state, adapter);
+    if (kept !== undefined) return kept;
+    let first: { readonly name: BackendName; readonly failure: Failure } | undefined;
+    for (const backend of this.#state.backends.values()) {
+      if (backend.cordoned || !couldServe(backend, target)) continue;
+      const { name, held } = backend;
+      const failure = held.has(adapter) ? undefined : failureOf(this.#state, name, adapter, now);
+      if (failure === undefined) return undefined;
+      if (first === undefined || name < first.name) first = { name, failure };
+    }
+    return first?.failure;
   }
 
   /** Nobody is left who serves their base. A publication alone goes on waiting for an engine. */

@@ -2,9 +2,10 @@
 // Decided by a gate on load. Ski rental was tried in its place and lost where slots are short: docs/scheduling.md has the figures.
 import type { RequestClass } from '../domain.ts';
 import type { AdapterTarget } from './events.ts';
+import { failureOf } from './failures.ts';
 import type { Policy } from './policy.ts';
 import type { Slots } from './slots.ts';
-import { type BackendState, failureOf, isLoadingAnywhere, isReady, type RouterState, serves } from './state.ts';
+import { type BackendState, isLoadingAnywhere, isReady, type RouterState, serves } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;

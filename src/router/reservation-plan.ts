@@ -2,15 +2,8 @@
 // What the plan means for a load or an eviction is in reservations.ts.
 import { type AdapterId, assertNever, type BackendName } from '../domain.ts';
 import type { Reservation, ReservedFor } from './events.ts';
-import {
-  type BackendState,
-  fits as fitsRank,
-  type Held,
-  hasFailed,
-  isLeaving,
-  isOpen,
-  type RouterState,
-} from './state.ts';
+import { hasFailed } from './failures.ts';
+import { type BackendState, fits as fitsRank, type Held, isInService, isLeaving, type RouterState } from './state.ts';
 
 /** What one kept slot may hold. Those of `latest` differ: one is for the next checkpoint alone, or copies of the newest would take its place. */
 export type Purpose =
@@ -105,7 +98,7 @@ const sizeOf = (plan: Plan): number => [...plan.values()].reduce((sum, { keeps }
 
 function planAfter(state: RouterState, reservations: readonly Reservation[], before: Plan): Plan {
   const plans = backendsOf(state)
-    .filter(isOpen)
+    .filter(isInService)
     .map((backend) => new Planned(state, backend));
   const best = (keep: Keep, may: (planned: Planned) => boolean) =>
     plans.filter((planned) => may(planned) && planned.hasRoomFor(keep, plans)).sort(byPreference(keep))[0];

@@ -16,7 +16,7 @@ import {
   planOf,
   unfilled,
 } from './reservation-plan.ts';
-import { type BackendState, type Held, isOpen, type Line, type RouterState } from './state.ts';
+import { type BackendState, type Held, isInService, type Line, type RouterState } from './state.ts';
 
 const NOTHING: Kept = { keeps: [], empty: 0 };
 
@@ -111,7 +111,7 @@ export function refusal(
   };
   if (canKeep(asked.slots)) return undefined;
   const able = backendsOf(state).filter((backend) => couldKeep(backend, asked.for));
-  const up = able.filter(isOpen);
+  const up = able.filter(isInService);
   if (up.length === 0) return `${sayFor(asked.for)}: no engine that could hold it is up; GET /ready says why`;
   let most = asked.slots - 1;
   while (most > 0 && !canKeep(most)) most--;
@@ -121,7 +121,7 @@ export function refusal(
   });
   const total = up.reduce((sum, { slots }) => sum + slots, 0);
   const down = able
-    .filter((backend) => !isOpen(backend))
+    .filter((backend) => !isInService(backend))
     .map(({ name, up }) => `; ${name} is ${up ? 'drained' : 'down'}`);
   return [
     `${asked.slots} of ${total} slots for ${sayFor(asked.for)}: ${most === 0 ? 'none' : `only ${most}`} can be kept. `,

@@ -1,6 +1,6 @@
 // Who runs next where an adapter is ready: the limit of what one engine runs at once, and who gets the room when a request ends.
 // It dispatches; it never loads or drains (lines.ts does).
-import type { TenantId } from '../domain.ts';
+import type { BackendName, TenantId } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import { rank } from './order.ts';
 import type { Policy } from './policy.ts';
@@ -54,28 +54,34 @@ export class Room {
    * Of those that are ready for it, the engine that has the answer from which it goes on, full or not, since elsewhere it could not; else the
    * policy's choice among those with room for one more of its class.
    */
-  of(ready: readonly BackendState[], { near, class: kind, affinity }: Ticket): BackendState | undefined {
+  of(
+    ready: readonly BackendState[],
+    { near, class: kind, affinity, sentBackBy }: Ticket,
+    now: number,
+  ): BackendState | undefined {
     const own = near === undefined ? undefined : ready.find(({ name }) => name === near);
     if (own !== undefined) return own;
     const roomy = ready.filter((backend) => backend.inFlight < backend.limit.of(kind));
-    return roomy.length === 0 ? undefined : this.#policy.route(roomy, affinity);
+    if (roomy.length === 0) return undefined;
+    const isPlain = sentBackBy === undefined && this.#state.busyUntil <= now;
+    return this.#policy.route(isPlain ? roomy : preferable(roomy, sentBackBy, now), affinity);
   }
 
   /** Who waits for an adapter that is ready, or for a base, runs for as long as there is room: the most urgent first. */
   flush({ waiting, line }: { waiting: Waiting; line: Line | undefined }, now: number): void {
     for (let next = byClass(waiting, line); next !== undefined; next = byClass(waiting, line)) {
-      const backend = this.#roomFor(next);
+      const backend = this.#roomFor(next, now);
       if (backend === undefined) return;
       const held = line === undefined ? undefined : backend.held.get(line.adapter);
       this.#dispatch(next, backend, { why: line === undefined ? 'base' : (held?.residency.why ?? 'resident'), now });
     }
   }
 
-  #roomFor({ ticket }: Next): BackendState | undefined {
+  #roomFor({ ticket }: Next, now: number): BackendState | undefined {
     const { target } = ticket;
     const able = target.kind === 'base' ? this.#state.backends.values() : holdersOf(this.#state, target.adapter);
     const ready = [...able].filter((backend) => serves(backend, target));
-    return this.of(ready, ticket);
+    return this.of(ready, ticket, now);
   }
 
   /**
@@ -133,6 +139,16 @@ export class Room {
     this.#state.waiting--;
     this.#emit(this.#slots.lease(ticket, backend, why, now));
   }
+}
+
+/** Those that did not send it back, and did not say lately that they are busy; all, where there are none. */
+function preferable(
+  roomy: readonly BackendState[],
+  sentBackBy: BackendName | undefined,
+  now: number,
+): readonly BackendState[] {
+  const others = roomy.filter(({ name, health }) => name !== sentBackBy && health.busyUntil <= now);
+  return others.length > 0 ? others : roomy;
 }
 
 function byClass(waiting: Waiting, line: Line | undefined): Next | undefined {

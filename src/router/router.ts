@@ -5,7 +5,9 @@ import { assertNever } from '../domain.ts';
 import type { Expected } from './announced.ts';
 import { Backends } from './backends.ts';
 import type { Effect } from './effects.ts';
+import { emptyState, newTicket } from './empty-state.ts';
 import type { RouterEvent, Target } from './events.ts';
+import { Ejections } from './health.ts';
 import { Keeper } from './keeper.ts';
 import { Lines } from './lines.ts';
 import { boundsOf, type RouterOptions } from './options.ts';
@@ -13,10 +15,12 @@ import { earlier } from './order.ts';
 import { leastLoaded } from './policy.ts';
 import { Prefetch } from './prefetch.ts';
 import { Publications } from './publications.ts';
+import { Quarantines } from './quarantine.ts';
 import { Replicas } from './replicas.ts';
+import { isSentBack, mayAskAnother, noteRetry, refusalOf } from './retries.ts';
 import { Slots } from './slots.ts';
 import type { BackendState, RouterState, Ticket } from './state.ts';
-import { emptyState, holdersOf, isReady, serves } from './state.ts';
+import { ableOf, forget, holdersOf, isReady } from './state.ts';
 
 export type { RouterOptions } from './options.ts';
 
@@ -31,6 +35,8 @@ export class Router {
   readonly #options: RouterOptions;
   readonly #slots: Slots;
   readonly #lines: Lines;
+  readonly #ejections: Ejections;
+  readonly #quarantines: Quarantines;
   readonly #backends: Backends;
   readonly #keeper: Keeper;
   readonly #replicas: Replicas;
@@ -47,7 +53,10 @@ export class Router {
     const policy = options.policy ?? leastLoaded;
     const parts = { state: this.state, slots: this.#slots, policy, options: this.#options, emit };
     this.#lines = new Lines(parts);
-    this.#backends = new Backends({ ...parts, refusals: this.#lines.refusals });
+    this.#ejections = new Ejections(parts);
+    this.#quarantines = new Quarantines(parts);
+    const [ejections, quarantines] = [this.#ejections, this.#quarantines];
+    this.#backends = new Backends({ ...parts, ejections, quarantines, refusals: this.#lines.refusals });
     this.#keeper = new Keeper(parts);
     this.#replicas = new Replicas(parts);
     this.#publications = new Publications({ ...parts, lines: this.#lines });
@@ -61,18 +70,28 @@ export class Router {
   step(event: RouterEvent, now: number): Effect[] {
     this.#effects = [];
     this.state.wanted = undefined;
+    const { isolated, quarantine } = this.state;
+    if (isolated.size > 0) this.#ejections.pass(now);
+    if (quarantine.size > 0) this.#quarantines.pass(now);
     this.#apply(event, now);
     this.#settle(now);
     if (this.state.waiting > 0 || this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now), now);
     if (this.state.publications.size > 0) this.#wake(this.#publications.nextDeadline(), now);
     if (this.state.reservations.size > 0 && this.state.failures.size > 0) this.#wake(this.#keeper.retryAt(now), now);
+    if (isolated.size > 0) this.#wake(this.#ejections.nextAt(), now);
+    if (quarantine.size > 0) this.#wake(this.#quarantines.nextAt(), now);
     return this.#effects;
   }
 
   /** Until nothing follows from it any more: who waits for what is ready runs while there is room, and slots that came free are given away. */
   #settle(now: number): void {
-    const { readied, unreadied, roomy } = this.state;
-    while (readied.size + unreadied.size + roomy.size > 0 || this.state.stirred) {
+    const { readied, unreadied, roomy, shut, quarantine } = this.state;
+    if (quarantine.size > 0) this.#quarantines.expel(now);
+    while (readied.size + unreadied.size + roomy.size + shut.size > 0 || this.state.stirred) {
+      for (const backend of shut) {
+        shut.delete(backend);
+        this.#slots.undrainAll(backend, now);
+      }
       for (const adapter of readied) {
         readied.delete(adapter);
         this.#lines.flush(adapter, now);
@@ -92,6 +111,7 @@ export class Router {
       if (!this.state.stirred) continue;
       this.state.stirred = false;
       this.#lines.serve(now);
+      if (quarantine.size > 0) this.#quarantines.expel(now); // a drain may have been taken back
       if (readied.size === 0 && !this.state.stirred) this.#prefetch.ahead(now);
     }
     this.#keeper.keep(now);
@@ -120,8 +140,6 @@ export class Router {
         return this.#ended(event, now);
       case 'loaded':
         return this.#slots.loaded(event.backend, event.adapter, now);
-      case 'loadFailed':
-        return this.#loadFailed(event, now);
       case 'unloaded':
         return this.#slots.unloaded(event.backend, event.adapter, now);
       case 'unloadFailed':
@@ -131,11 +149,11 @@ export class Router {
       case 'backendGone':
       case 'cordoned':
       case 'uncordoned':
+      case 'observed':
+      case 'loadFailed':
         return this.#backends.step(event, now);
       case 'configured':
         return this.#configured(event.options);
-      case 'observed':
-        return this.#slots.observe(event, now);
       case 'published':
         return this.#publications.published(event, now);
       case 'retired':
@@ -144,6 +162,7 @@ export class Router {
         this.#publications.follow(now);
         this.#keeper.retired(event.adapter);
         this.state.announced.forget(event.adapter);
+        this.#quarantines.retired(event.adapter);
         return this.#slots.dismissRetired(event.adapter, now);
       case 'announced':
         return this.#announced(event.sweep, event.expected);
@@ -153,6 +172,8 @@ export class Router {
         return this.#keeper.reserved(event.reservation);
       case 'released':
         return this.#keeper.released(event.reservation);
+      case 'retry':
+        return this.#quarantines.retry(event.adapter, now);
       case 'tick':
         this.#wakeAt = undefined;
         this.#lines.refusals.expire(now);
@@ -169,37 +190,21 @@ export class Router {
    * failed to load it lately: refuse with what it said. 4. The queue is full: refuse. 5. Wait in its line: for room, or for a slot.
    */
   #arrived(event: Event<'arrived'>, now: number): void {
-    const { ticket: id, target, class: kind, tenant, affinity, near } = event;
-    const able = this.#able(target);
+    const { ticket: id, target, near } = event;
+    const able = ableOf(this.state, target);
     if (able.length === 0 && !this.#lines.refusals.isServable(target)) return this.#lines.refusals.unable(id, target); // 1
-    const order = ++this.state.arrivals;
-    const ticket: Ticket = {
-      id,
-      target,
-      class: kind,
-      tenant,
-      affinity,
-      near,
-      order,
-      arrivedAt: now,
-      since: now,
-      turn: undefined,
-      attempts: 0,
-      place: { kind: 'waiting' },
-    };
+    const ticket = newTicket(event, ++this.state.arrivals, now);
     this.state.tickets.set(id, ticket);
     if (target.kind === 'adapter') {
       this.state.demand.note(target.adapter, now);
       if (this.state.retired.size > 0) this.state.retired.delete(target.adapter);
     }
     const ready = target.kind === 'base' ? able : able.filter((backend) => isReady(backend.held.get(target.adapter)));
-    const holder = this.#lines.room.of(ready, ticket);
+    const holder = this.#lines.room.of(ready, ticket, now);
     if (holder !== undefined && (holder.name === near || !this.#lines.isAhead(target)))
       return this.#dispatch(ticket, holder, now); // 2
-    if (target.kind === 'adapter' && ready.length === 0) {
-      const failure = this.#lines.refusals.hopeless(able, target.adapter, now);
-      if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure); // 3
-    }
+    const failure = this.#lines.refusals.hopeless(target, now);
+    if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure); // 3
     if (this.state.waiting >= this.#options.queueMax) return this.#lines.refusals.full(ticket); // 4
     this.#wait(ticket, now); // 5
   }
@@ -218,12 +223,6 @@ export class Router {
     this.state.stirred = true;
   }
 
-  #able(target: Target): BackendState[] {
-    const able = [];
-    for (const backend of this.state.backends.values()) if (serves(backend, target)) able.push(backend);
-    return able;
-  }
-
   #configured(options: Event<'configured'>['options']): void {
     Object.assign(this.#options, options);
     Object.assign(this.state.bounds, boundsOf(options));
@@ -240,46 +239,48 @@ export class Router {
   #cancelled(id: TicketId, now: number): void {
     const ticket = this.state.tickets.get(id);
     if (ticket === undefined) return;
-    this.state.tickets.delete(id);
-    if (ticket.place.kind === 'waiting') this.#lines.leave(ticket, now);
-    else this.#slots.release(ticket, now);
+    forget(this.state, ticket);
+    if (ticket.place.kind === 'waiting') return this.#lines.leave(ticket, now);
+    const { backend } = ticket.place;
+    this.#slots.release(ticket, now);
+    this.#ejections.left(ticket, backend);
   }
 
-  /** `missing` and `refused` go back to the front of the line for one more attempt; the third dispatch does not exist. */
+  /** Who was sent back goes to the front of the line for one more attempt; the third dispatch does not exist. */
   #ended({ ticket: id, outcome }: Event<'ended'>, now: number): void {
     const ticket = this.state.tickets.get(id);
     if (ticket === undefined || ticket.place.kind !== 'running') return;
     const { backend, held } = ticket.place;
     this.#slots.release(ticket, now);
-    if (outcome === 'done') return void this.state.tickets.delete(id);
-    if (outcome === 'missing' && held !== undefined) this.#slots.reload(backend.name, held, now);
-    if (ticket.attempts >= 2) {
-      const message =
-        outcome === 'missing'
-          ? `engine ${backend.name} keeps forgetting the adapter it was given; see its log`
-          : `the engines refuse connections (${backend.name} last)`;
-      const code = outcome === 'missing' ? 'backend_error' : 'backend_unavailable';
-      return this.#lines.refusals.reject(ticket, { code, message });
+    if (outcome === 'done' || outcome === 'declined') {
+      this.#ejections.answered(ticket, backend, now);
+      if (outcome === 'done' && held?.isProven === false) this.#quarantines.prove(held);
+      return forget(this.state, ticket);
     }
+    this.#ejections.unanswered(ticket, backend, { outcome, now });
+    if (!isSentBack(outcome)) return forget(this.state, ticket);
+    if (outcome === 'missing' && held !== undefined) this.#slots.reload(backend.name, held, now);
+    if (outcome === 'refused' && held !== undefined) this.#quarantines.unsent(held, id);
+    const refusal = refusalOf(this.state, ticket, { outcome, backend: backend.name });
+    if (refusal !== undefined) return this.#lines.refusals.reject(ticket, refusal);
+    noteRetry(this.state, ticket, backend.name);
     this.#retry(ticket, now);
   }
 
-  #retry(ticket: Ticket, now: number): void {
-    if (!this.#lines.refusals.isServable(ticket.target)) {
-      this.state.tickets.delete(ticket.id);
-      return this.#lines.refusals.unable(ticket.id, ticket.target);
-    }
-    ticket.place = { kind: 'waiting' };
-    this.#wait(ticket, now);
+  /** Whether a request that its engine has no time for could run elsewhere. */
+  mayAskAnother(id: TicketId): boolean {
+    return mayAskAnother(this.state, this.state.tickets.get(id));
   }
 
-  #loadFailed({ backend, adapter, fault, message }: Event<'loadFailed'>, now: number): void {
-    const held = this.state.backends.get(backend)?.held.get(adapter);
-    if (held?.residency.state !== 'loading') return;
-    this.#slots.drop(backend, adapter, now);
-    const memoryMs = fault === 'adapter' ? this.#options.failureMemoryMs : this.#options.failureMemoryMs / 10;
-    this.#slots.remember(backend, adapter, { until: now + memoryMs, fault, message });
-    this.#lines.refusals.giveUpIfHopeless(adapter, now);
+  #retry(ticket: Ticket, now: number): void {
+    const { id, target } = ticket;
+    if (!this.#lines.refusals.isServable(target)) {
+      forget(this.state, ticket);
+      return this.#lines.refusals.unable(id, target);
+    }
+    const failure = this.#lines.refusals.hopeless(target, now);
+    if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure);
+    this.#wait(ticket, now);
   }
 
   #wake(due: number | undefined, now: number): void {

@@ -3,9 +3,11 @@
 import type { AdapterId, BackendName, Why } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { RouterEvent } from './events.ts';
+import type { Failure } from './failures.ts';
+import { placed } from './health.ts';
 import type { Claim } from './policy.ts';
 import { indexed } from './residency-index.ts';
-import type { BackendState, Failure, Held, Residency, RouterState, Ticket } from './state.ts';
+import type { BackendState, Held, Residency, RouterState, Ticket } from './state.ts';
 import { isIdle, isReady, isUnloading } from './state.ts';
 
 export class Slots {
@@ -31,6 +33,7 @@ export class Slots {
     backend.changedAt = now;
     this.#state.isPlanStale = true;
     if (next === undefined || next.state === 'ready') this.#state.stirred = true;
+    if (next?.state === 'ready' && !backend.open) this.dismissRetired(held.adapter, now); // it is in no index, so nobody looks at it
   }
 
   /** Opens a lease: the ticket runs there from now on. */
@@ -43,11 +46,13 @@ export class Slots {
       }
       held.leases++;
       held.lastUsedAt = now;
+      held.tried ??= { ticket: ticket.id, at: now };
       if (held.residency.why === 'prefetch') this.#cameTrue(held, held.residency);
     }
     backend.inFlight++;
     ticket.attempts++;
     ticket.place = { kind: 'running', backend, held };
+    if (backend.health.standing.kind === 'trial') placed(this.#state, backend, ticket.id);
     return { type: 'dispatch', ticket: ticket.id, backend: backend.name, why };
   }
 
@@ -74,6 +79,11 @@ export class Slots {
     if (backend.held.size > backend.slots) this.trim(backend, now);
   }
 
+  #unused(adapter: AdapterId, now: number): Omit<Held, 'residency' | 'usedFor'> {
+    const isProven = this.#state.proven.has(adapter);
+    return { adapter, leases: 0, lastUsedAt: now, readyAt: now, tried: undefined, isProven };
+  }
+
   /** Takes a free slot. */
   load(backend: BackendState, { target, class: kind, cause }: Claim, now: number): void {
     const vacated = backend.vacated.pop() ?? 'room';
@@ -81,7 +91,7 @@ export class Slots {
     const { adapter, model } = target;
     const residency = { state: 'loading', since: now, why } as const;
     const usedFor = { model, class: kind };
-    this.#become(backend, { adapter, residency, leases: 0, lastUsedAt: now, readyAt: now, usedFor }, residency, now);
+    this.#become(backend, { ...this.#unused(adapter, now), residency, usedFor }, residency, now);
     this.#emit({ type: 'load', backend: backend.name, adapter, why });
   }
 
@@ -120,6 +130,12 @@ export class Slots {
     if (held.residency.state !== 'draining' || isUnloading(held)) return;
     this.#become(backend, held, { state: 'ready', since: now, why: 'resident' }, now);
     if (backend.held.size > backend.slots) this.trim(backend, now);
+  }
+
+  /** It takes nothing new: no slot there is emptied for anybody. */
+  undrainAll(backend: BackendState, now: number): void {
+    for (const held of [...backend.held.values()])
+      if (held.residency.state === 'draining' && held.residency.heir !== undefined) this.undrain(backend, held, now);
   }
 
   #unload(backend: BackendState, held: Held, now: number): void {
@@ -170,9 +186,7 @@ export class Slots {
   }
 
   /** It holds nothing any more. Its requests end one by one, as their connections break. */
-  down(name: BackendName, now: number): void {
-    const backend = this.#state.backends.get(name);
-    if (backend === undefined) return;
+  down(backend: BackendState, now: number): void {
     backend.up = false;
     this.#state.isPlanStale = true;
     for (const held of [...backend.held.values()]) this.#become(backend, held, undefined, now);
@@ -180,13 +194,9 @@ export class Slots {
     backend.changedAt = now;
   }
 
-  /** No request and no load goes there from now on. What it holds stays, and serves again once it is uncordoned. */
+  /** What it holds stays, and serves again once it is uncordoned. */
   cordon(backend: BackendState, now: number): void {
-    const all = [...backend.held.values()];
-    const loading = all.filter(({ residency }) => residency.state === 'loading');
-    for (const held of loading) indexed(this.#state, { backend, held }, -1);
-    backend.cordoned = true;
-    for (const held of all) {
+    for (const held of [...backend.held.values()]) {
       const { residency } = held;
       if (residency.state === 'ready') this.#become(backend, held, residency, now);
       if (residency.state === 'draining') this.#become(backend, held, { ...residency, heir: undefined }, now);
@@ -196,25 +206,17 @@ export class Slots {
   }
 
   uncordon(backend: BackendState, now: number): void {
-    backend.cordoned = false;
-    for (const held of [...backend.held.values()]) {
-      if (held.residency.state === 'loading') indexed(this.#state, { backend, held }, 1);
-      else this.undrain(backend, held, now);
-    }
+    for (const held of [...backend.held.values()]) this.undrain(backend, held, now);
     this.#state.isPlanStale = true;
     this.#state.stirred = true;
-    this.#state.roomy.add(backend);
   }
 
   /** An adapter that the engine holds though we did not ask: it serves, and requests that still run on it count as its leases. */
   adopt(backend: BackendState, adapter: AdapterId, now: number): void {
     if (backend.held.has(adapter)) return;
     const held: Held = {
-      adapter,
+      ...this.#unused(adapter, now),
       residency: { state: 'ready', since: now, why: 'resident' },
-      leases: 0,
-      lastUsedAt: now,
-      readyAt: now,
       usedFor: undefined,
     };
     for (const ticket of this.#state.tickets.values()) {

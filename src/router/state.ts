@@ -11,13 +11,16 @@ import type {
   TicketId,
   Why,
 } from '../domain.ts';
-import { TicketTable } from '../ticket-table.ts';
-import { Announced } from './announced.ts';
-import { Demand } from './demand.ts';
+import type { TicketTable } from '../ticket-table.ts';
+import type { Announced } from './announced.ts';
+import type { Demand } from './demand.ts';
 import type { AdapterTarget, Reservation, Target } from './events.ts';
+import type { Failure } from './failures.ts';
 import type { Turn } from './fair-shares.ts';
+import type { Health } from './health.ts';
+import type { Quarantine, Suspect } from './quarantine.ts';
 import type { Plan } from './reservation-plan.ts';
-import { RunningLimit } from './running-limit.ts';
+import type { RunningLimit } from './running-limit.ts';
 import type { DueAfterMs, Waiting } from './waiting.ts';
 
 /** Residency of one adapter on one backend; no record means `absent`. */
@@ -42,6 +45,10 @@ export interface Held {
   lastUsedAt: number;
   /** When it began to serve, ms: that it was to be drained for a while does not count. */
   readyAt: number;
+  /** Its first request here, and when it was placed, ms. */
+  tried: { readonly ticket: TicketId; readonly at: number } | undefined;
+  /** It has answered a request, here or elsewhere. */
+  isProven: boolean;
   /** For whom it was loaded; of one that was found on the engine, who used it first. */
   usedFor: { readonly model: ModelName; readonly class: RequestClass } | undefined;
 }
@@ -49,8 +56,15 @@ export interface Held {
 export interface BackendState {
   readonly name: BackendName;
   up: boolean;
-  /** Nothing new goes there: of what it holds nothing is `ready`, and nothing that loads there is waited for. */
+  /** Nothing new goes there, as somebody wishes: of what it holds nothing is `ready`. */
   cordoned: boolean;
+  /** Requests and loads may be placed there: it is up, not cordoned and not ejected. Kept by health.ts. */
+  open: boolean;
+  readonly health: Health;
+  /** Unix seconds of its process's start; undefined: it does not say. */
+  startedAt: number | undefined;
+  /** Adapters that it may have died of when it went down. */
+  suspects: readonly Suspect[];
   bases: ReadonlySet<BaseName>;
   slots: number;
   rankMax: number | undefined;
@@ -86,6 +100,8 @@ export interface Ticket {
   turn: Turn | undefined;
   /** Dispatches so far; two at most. */
   attempts: number;
+  /** The backend that could not take it: another one is preferred. */
+  sentBackBy: BackendName | undefined;
   place:
     | { readonly kind: 'waiting' }
     | { readonly kind: 'running'; readonly backend: BackendState; held: Held | undefined };
@@ -123,13 +139,6 @@ export interface Publish {
   readonly checkpoint: CheckpointId;
 }
 
-/** A load that failed, remembered so that nobody tries again at once. */
-export interface Failure {
-  readonly until: number;
-  readonly fault: 'adapter' | 'backend';
-  readonly message: string;
-}
-
 export interface RouterState {
   readonly bounds: Bounds;
   readonly backends: Map<BackendName, BackendState>;
@@ -137,6 +146,15 @@ export interface RouterState {
   readonly lines: Map<AdapterId, Line>;
   /** backend -> adapter -> failure. */
   readonly failures: Map<BackendName, Map<AdapterId, Failure>>;
+  /** Backends that are ejected, or on trial. */
+  readonly isolated: Set<BackendState>;
+  /** Until when some backend is too busy, ms. */
+  busyUntil: number;
+  /** Requests on their second attempt. */
+  retrying: number;
+  readonly quarantine: Map<AdapterId, Quarantine>;
+  /** Adapters that have answered a request. */
+  readonly proven: Set<AdapterId>;
   readonly reservations: Map<ReservationId, Reservation>;
   /** Which backend keeps which slots for which of them. */
   plan: Plan;
@@ -170,6 +188,8 @@ export interface RouterState {
   /** Adapters that became ready, or ceased to be, in this step: their lines run, or need a slot from now on. */
   readonly readied: Set<AdapterId>;
   readonly unreadied: Set<AdapterId>;
+  /** Backends that take nothing new since this step. */
+  readonly shut: Set<BackendState>;
   /** Backends where a request ended while others waited. */
   readonly roomy: Set<BackendState>;
   /** A slot may have come free in this step: lines that wait for one are looked at. */
@@ -192,63 +212,31 @@ export interface Drain {
   readonly held: Held;
 }
 
-export function emptyState(bounds: Bounds): RouterState {
-  return {
-    bounds,
-    backends: new Map(),
-    tickets: new TicketTable(),
-    lines: new Map(),
-    baseLines: new Map(),
-    failures: new Map(),
-    reservations: new Map(),
-    plan: new Map(),
-    isPlanStale: false,
-    wanted: undefined,
-    retired: new Set(),
-    waiting: 0,
-    publications: new Map(),
-    loadMs: 0,
-    arrivals: 0,
-    newest: new Map(),
-    demand: new Demand(),
-    announced: new Announced(),
-    loading: new Map(),
-    drains: new Map(),
-    holders: new Map(),
-    readied: new Set(),
-    unreadied: new Set(),
-    roomy: new Set(),
-    stirred: false,
-  };
+/** The ticket is over. */
+export function forget(state: RouterState, ticket: Ticket): void {
+  state.tickets.delete(ticket.id);
+  if (ticket.sentBackBy !== undefined) state.retrying--;
 }
 
-export const emptyBackend = (name: BackendName): BackendState => ({
-  name,
-  up: false,
-  cordoned: false,
-  bases: new Set(),
-  slots: 0,
-  rankMax: undefined,
-  held: new Map(),
-  loadMs: 0,
-  inFlight: 0,
-  limit: new RunningLimit(),
-  turns: new Map(),
-  owesDue: false,
-  vacated: [],
-  changedAt: 0,
-});
-
 /** It may be given something new. */
-export const isOpen = ({ up, cordoned }: BackendState): boolean => up && !cordoned;
+export const isOpen = ({ open }: BackendState): boolean => open;
+
+/** It is up and wanted, ejected or not: slots are kept there for others. */
+export const isInService = ({ up, cordoned }: BackendState): boolean => up && !cordoned;
 
 /** It could serve this, given a slot. */
-export const serves = (backend: BackendState, target: Target): boolean =>
-  !backend.cordoned && couldServe(backend, target);
+export const serves = (backend: BackendState, target: Target): boolean => backend.open && couldServe(backend, target);
 
-/** The same, were it not cordoned: worth waiting for. */
+/** The same, were it neither cordoned nor ejected: worth waiting for. */
 export const couldServe = (backend: BackendState, target: Target): boolean =>
   backend.up && backend.bases.has(target.base) && (target.kind === 'base' || fits(backend, target));
+
+/** All that could. */
+export function ableOf(state: RouterState, target: Target): BackendState[] {
+  const able = [];
+  for (const backend of state.backends.values()) if (serves(backend, target)) able.push(backend);
+  return able;
+}
 
 export const fits = (backend: BackendState, { rank }: AdapterTarget): boolean =>
   backend.rankMax === undefined || rank <= backend.rankMax;
@@ -277,18 +265,3 @@ export const drainsFor = (state: RouterState, adapter: AdapterId): ReadonlySet<D
   state.drains.get(adapter) ?? NO_DRAINS;
 
 export const isLoadingAnywhere = (state: RouterState, adapter: AdapterId): boolean => state.loading.has(adapter);
-
-/** A load of it failed there lately. */
-export const hasFailed = (state: RouterState, backend: BackendName, adapter: AdapterId): boolean =>
-  state.failures.get(backend)?.has(adapter) ?? false;
-
-/** The failure that keeps this adapter off this backend now. */
-export function failureOf(
-  state: RouterState,
-  backend: BackendName,
-  adapter: AdapterId,
-  now: number,
-): Failure | undefined {
-  const failure = state.failures.get(backend)?.get(adapter);
-  return failure !== undefined && failure.until > now ? failure : undefined;
-}

@@ -17,6 +17,8 @@ export interface EngineOptions {
   readonly firstTokenMs: number;
   /** One step with one sequence; every further one adds `GROWTH` of it. */
   readonly tokenMs: number;
+  /** What it dies of, and when. */
+  readonly poison: Readonly<Record<string, 'load' | 'use'>>;
 }
 
 /** How the caller of `submit` hears of its sequence. `token` returns false when that was the last one. */
@@ -178,6 +180,7 @@ export class Engine {
   async #loadNow(name: string, path: string, stallMs: number): Promise<void> {
     const weights = await this.#read(name, path);
     await this.#clock.sleep(this.#options.loadMs + stallMs);
+    if (this.#options.poison[name] === 'load') this.die();
     if (this.dead) throw engineDied();
     this.#numbers += 1;
     this.#names.set(name, { number: this.#numbers, name, path });
@@ -250,6 +253,8 @@ export class Engine {
   async #bringWeights(): Promise<void> {
     for (const sequence of this.#scheduler.running) {
       const { registered, base } = sequence;
+      if (this.#options.poison[registered?.name ?? ''] === 'use') this.die();
+      if (this.dead) throw engineDied();
       const digest = registered ? (await this.#weights(registered)).digest : digestOfBase(base);
       if (sequence.started) continue;
       sequence.started = true;

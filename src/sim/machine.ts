@@ -32,6 +32,8 @@ export interface SimOptions {
   readonly runtimeLora?: boolean;
   /** True: answers of /v1/responses are kept, as with VLLM_ENABLE_RESPONSES_API_STORE=1. */
   readonly keepResponses?: boolean;
+  /** Adapters that the engine dies of: when they are loaded, or when they are first used. */
+  readonly poison?: Readonly<Record<string, 'load' | 'use'>>;
   readonly clock?: Clock;
 }
 
@@ -50,6 +52,7 @@ const DEFAULTS = {
   answerTokens: 24,
   runtimeLora: true,
   keepResponses: false,
+  poison: {},
 };
 
 /** What tests ask about; all counts since this engine's start. */
@@ -75,6 +78,8 @@ export interface SimStats {
   /** Requests on routes with a model, or of a kept answer, whose connection closed before their answer was complete. */
   readonly left: number;
   readonly done: number;
+  /** Nothing runs on it until it is restarted. */
+  readonly dead: boolean;
   /** Times that evicted weights were read again. */
   readonly rereads: number;
   /** Request ids of answers that were made to their end though their adapter had been unloaded meanwhile. */
@@ -149,6 +154,7 @@ export class Machine {
     const { engine, tally, startedAtS } = this;
     return {
       ...tally,
+      dead: engine.dead,
       loadCalls: new Map(tally.loadCalls),
       adapters: engine.adapters(),
       running: engine.running,

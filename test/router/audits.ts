@@ -3,7 +3,7 @@ import type { AdapterId } from '../../src/domain.ts';
 import type { RouterState } from '../../src/router/state.ts';
 import type { Books } from './books.ts';
 import { law } from './broken-law.ts';
-import { type EngineBook, type Registration, serves } from './records.ts';
+import { type EngineBook, isOpen, type Registration, serves } from './records.ts';
 
 /** What a step of the router is judged with. */
 export interface Scene {
@@ -56,7 +56,8 @@ export class Auditor {
       ({ target }) => target.kind === 'adapter' && target.adapter === adapter,
     );
     if (ticket === undefined) return;
-    const able = [...this.#books.engines.values()].filter((engine) => serves(engine, ticket.target));
+    if (this.#books.quarantine.has(adapter)) return; // it is tried on one engine, and may wait for its turn
+    const able = [...this.#books.engines.values()].filter((engine) => serves(engine, ticket.target) && isOpen(engine));
     const isThere = able.some(({ held }) => (held.get(adapter)?.phase ?? 'unloading') !== 'unloading');
     if (isThere) return;
     const roomy = able.find(

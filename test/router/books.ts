@@ -12,8 +12,11 @@ import type {
   TicketId,
 } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
-import type { Reservation, RouterEvent, Target } from '../../src/router/events.ts';
+import type { Outcome, Reservation, RouterEvent, Target } from '../../src/router/events.ts';
 import type { EngineBook, Registration, TicketBook } from './records.ts';
+
+/** The caller has heard nothing yet. */
+const isSentBack = (outcome: Outcome): boolean => ['missing', 'refused', 'busy', 'unavailable'].includes(outcome);
 
 type Event<T extends RouterEvent['type']> = Extract<RouterEvent, { type: T }>;
 
@@ -30,6 +33,10 @@ export class Books {
   readonly published = new Map<ModelName, { checkpoint: CheckpointId; adapter: AdapterId }>();
   /** And whether somebody has asked for it since: then it may stay. */
   readonly retired = new Map<AdapterId, { asked: boolean }>();
+  readonly quarantine = new Map<AdapterId, 'kept' | 'trial'>();
+  /** An engine died of it, or with it. */
+  readonly deadly = new Set<AdapterId>();
+  readonly proven = new Set<AdapterId>();
   readonly reserved = new Map<ReservationId, Reservation>();
   /** Slots have gone since something was reserved: it may be short. */
   hasShrunk = false;
@@ -74,6 +81,7 @@ export class Books {
         return this.#answered(event, now);
       case 'published': {
         const { adapter, model } = event.target;
+        if (this.isKept(adapter)) return;
         this.models.set(adapter, model);
         this.retired.delete(adapter);
         return void this.published.set(event.model, { checkpoint: event.checkpoint, adapter });
@@ -82,6 +90,7 @@ export class Books {
         for (const [model, { adapter }] of this.published) if (adapter === event.adapter) this.published.delete(model);
         for (const [id, { for: what }] of this.reserved)
           if (what.kind === 'adapter' && what.target.adapter === event.adapter) this.reserved.delete(id);
+        this.proven.delete(event.adapter);
         return void this.retired.set(event.adapter, { asked: false });
       case 'reserved':
         return void this.reserved.set(event.reservation.id, event.reservation);
@@ -126,9 +135,18 @@ export class Books {
 
   #release(ticket: TicketBook): void {
     if (ticket.place === undefined) return;
+    if (ticket.place.engine.trial === ticket.id) ticket.place.engine.trial = undefined;
     ticket.place.engine.running--;
     if (ticket.place.registration !== undefined) ticket.place.registration.running--;
     ticket.place = undefined;
+  }
+
+  /** Requests that were sent back and wait, or run once more. */
+  get retrying(): number {
+    let retrying = 0;
+    for (const { attempts, place } of this.tickets.values())
+      if (attempts === 2 || (attempts === 1 && place === undefined)) retrying++;
+    return retrying;
   }
 
   /** The ticket is over. */
@@ -145,7 +163,8 @@ export class Books {
     const ticket = this.tickets.get(id);
     if (ticket?.place === undefined) return;
     const { registration } = ticket.place;
-    if (outcome === 'done') return this.end(id);
+    if (outcome === 'done' && registration !== undefined) this.proven.add(registration.adapter);
+    if (!isSentBack(outcome)) return this.end(id);
     if (outcome === 'missing' && registration !== undefined) registration.forgotten = true;
     this.#release(ticket);
     this.#wait(ticket, now);
@@ -157,6 +176,7 @@ export class Books {
     const engine: EngineBook = {
       ...{ name, up: false, cordoned: false, bases: new Set<BaseName>(), slots: 0, held: new Map(), running: 0 },
       ...{ rankMax: undefined, runningMax: undefined, crowded: false, touchedAt: 0 },
+      ...{ standing: 'whole' as const, trial: undefined, suspects: new Set<AdapterId>() },
     };
     this.engines.set(name, engine);
     return engine;
@@ -184,7 +204,8 @@ export class Books {
   }
 
   #register(engine: EngineBook, adapter: AdapterId, phase: Registration['phase']): Registration {
-    const registration: Registration = { adapter, phase, running: 0, forgotten: false, adopted: phase === 'loaded' };
+    const states = { running: 0, isTried: false, forgotten: false, adopted: phase === 'loaded' };
+    const registration: Registration = { adapter, phase, ...states };
     engine.held.set(adapter, registration);
     return registration;
   }
@@ -192,6 +213,10 @@ export class Books {
   #down(name: BackendName, now: number): void {
     const engine = this.engines.get(name);
     if (engine === undefined) return;
+    const suspects = [...engine.held.values()].filter(
+      ({ adapter, phase, isTried }) => !this.proven.has(adapter) && (phase === 'loading' || isTried),
+    );
+    if (engine.up) engine.suspects = new Set(suspects.map(({ adapter }) => adapter));
     engine.up = false;
     this.hasShrunk = true;
     engine.touchedAt = now;
@@ -233,6 +258,11 @@ export class Books {
     return this.failures.size > 0 && (this.failures.get(`${engine.name} ${adapter}`) ?? now) > now;
   }
 
+  /** It is loaded nowhere. */
+  isKept(adapter: AdapterId): boolean {
+    return this.quarantine.get(adapter) === 'kept';
+  }
+
   #unretire(adapter: AdapterId): void {
     if (this.retired.get(adapter)?.asked === true) this.retired.delete(adapter);
   }
@@ -255,8 +285,11 @@ export class Books {
         ticket.place = { engine, registration };
         ticket.attempts++;
         engine.running++;
+        if (engine.standing === 'trial') engine.trial = ticket.id;
         if (ticket.target.kind === 'adapter') this.#unretire(ticket.target.adapter);
-        if (registration !== undefined) registration.running++;
+        if (registration === undefined) return;
+        registration.running++;
+        registration.isTried = true;
         return;
       }
       case 'load': {
@@ -281,6 +314,16 @@ export class Books {
         return void this.published.delete(effect.model);
       case 'reject':
         return this.end(effect.ticket);
+      case 'standing': {
+        const engine = this.engines.get(effect.backend);
+        if (engine !== undefined) Object.assign(engine, { standing: effect.standing, trial: undefined });
+        return;
+      }
+      case 'quarantine':
+        if (effect.phase === 'over') this.quarantine.delete(effect.adapter);
+        else this.quarantine.set(effect.adapter, effect.phase);
+        this.deadly.add(effect.adapter);
+        return;
     }
   }
 

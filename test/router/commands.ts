@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import type { ModelName, ReservationId, SweepId, TenantId, TicketId } from '../../src/domain.ts';
 import { type AdapterId, as, type BackendName, type BaseName, type CheckpointId, CLASSES } from '../../src/domain.ts';
-import type { AdapterTarget, ReservedFor } from '../../src/router/events.ts';
+import type { AdapterTarget, Outcome, ReservedFor } from '../../src/router/events.ts';
 import { refusal } from '../../src/router/reservations.ts';
 import type { Run } from './run.ts';
 
@@ -15,9 +15,11 @@ const COMMAND = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(fc.constant('answer'), small(3), small(7), small(0)) },
   { weight: 5, arbitrary: fc.tuple(fc.constant('end'), small(5), small(7), small(0)) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('cancel'), small(5), small(0), small(0)) },
-  { weight: 4, arbitrary: fc.tuple(fc.constant('pass'), small(14), small(0), small(0)) },
+  { weight: 4, arbitrary: fc.tuple(fc.constant('pass'), small(16), small(0), small(0)) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('up'), small(2), small(3), small(7)) },
-  { weight: 1, arbitrary: fc.tuple(fc.constant('down'), small(2), small(0), small(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('down'), small(2), small(1), small(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('fail'), small(2), small(4), small(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('retry'), small(5), small(0), small(0)) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('cordon'), small(2), small(1), small(0)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('gone'), small(2), small(0), small(0)) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('observe'), small(2), small(3), small(31)) },
@@ -54,7 +56,10 @@ const adaptersIn = (bits: number, index: number): AdapterId[] =>
 const pick = <T>(items: readonly T[], index: number): T | undefined => items[index % Math.max(1, items.length)];
 
 /** Of time, ms: nothing, a moment, or until some bound has passed. */
-const PASS_MS = [0, 1, 2, 5, 10, 50, 100, 300, 999, 1000, 2000, 3000, 6000, 9000, 20_000];
+const PASS_MS = [0, 1, 2, 5, 10, 50, 100, 300, 999, 1000, 2000, 3000, 6000, 9000, 20_000, 31_000, 700_000];
+
+/** Not told again: a ticket arrives once, and what is over-committed or deleted by then is not reserved or announced. */
+const ONCE = new Set(['arrived', 'reserved', 'announced']);
 
 export function perform(run: Run, [name, a, b, c]: Command): void {
   const { books } = run.judge;
@@ -74,7 +79,7 @@ export function perform(run: Run, [name, a, b, c]: Command): void {
         [...books.tickets.values()].filter(({ place }) => place !== undefined),
         a,
       );
-      const outcome = b === 7 ? 'missing' : b === 6 ? 'refused' : 'done';
+      const outcome = OUTCOMES[b] ?? 'done';
       return ticket && void run.feed({ type: 'ended', ticket: ticket.id, outcome });
     }
     case 'cancel': {
@@ -86,17 +91,23 @@ export function perform(run: Run, [name, a, b, c]: Command): void {
     case 'up': {
       if (books.engines.get(engine(a))?.up === true) return;
       const bases = (a === 0 ? ['base', 'other'] : ['base']) as BaseName[];
-      const what = { backend: engine(a), bases, slots: 1 + b, rankMax: a === 2 ? 16 : undefined };
+      const startedAt = c % 2 === 0 ? b : undefined;
+      const what = { backend: engine(a), bases, slots: 1 + b, rankMax: a === 2 ? 16 : undefined, startedAt };
       const runningMax = c % 3 === 0 ? 1 + c : undefined;
       return void run.feed({ type: 'backendUp', ...what, runningMax, adapters: adaptersIn(c, a) });
     }
     case 'down':
-      if (books.engines.get(engine(a))?.up === true) run.feed({ type: 'backendDown', backend: engine(a) });
+      if (books.engines.get(engine(a))?.up === true)
+        run.feed({ type: 'backendDown', backend: engine(a), died: b === 1 });
       return;
     case 'cordon':
       return void run.feed({ type: b === 0 ? 'cordoned' : 'uncordoned', backend: engine(a) });
     case 'gone':
       return void run.feed({ type: 'backendGone', backend: engine(a) });
+    case 'fail':
+      return fail(run, a, OUTCOMES[b + 3] ?? 'failed');
+    case 'retry':
+      return void run.feed({ type: 'retry', adapter: target(a).adapter });
     case 'observe':
       return observe(run, [name, a, b, c]);
     case 'publish': {
@@ -121,9 +132,22 @@ export function perform(run: Run, [name, a, b, c]: Command): void {
       return void run.feed({ type: 'withdrawn', sweep: as<SweepId>(`s${a}`) });
     case 'again': {
       const fed = run.history.at(-1 - a);
-      // Nobody is told twice of what may be retired by now: the shell announces and reserves what is there.
-      if (fed !== undefined && !['arrived', 'reserved', 'announced'].includes(fed.event.type)) run.feed(fed.event);
+      if (fed !== undefined && !ONCE.has(fed.event.type)) run.feed(fed.event);
     }
+  }
+}
+
+const OUTCOMES: readonly Outcome[] = ['done', 'done', 'done', 'failed', 'erred', 'busy', 'refused', 'missing'];
+
+/** Five times a request comes for what the engine has, and does not go well. */
+function fail(run: Run, which: number, outcome: Outcome): void {
+  const name = engine(which);
+  for (let times = 0; times < 5; times++) {
+    const what = { kind: 'base', base: as<BaseName>('base') } as const;
+    const who = { class: 'interactive', tenant: as<TenantId>('t0'), affinity: undefined } as const;
+    run.feed({ type: 'arrived', ticket: as<TicketId>(run.history.length + 1), target: what, ...who });
+    const running = [...run.judge.books.tickets.values()].find(({ place }) => place?.engine.name === name);
+    if (running !== undefined) run.feed({ type: 'ended', ticket: running.id, outcome });
   }
 }
 

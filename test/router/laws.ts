@@ -9,7 +9,7 @@ import type { Residency, RouterState } from '../../src/router/state.ts';
 import { Auditor, type Scene } from './audits.ts';
 import { Books } from './books.ts';
 import { BrokenLaw, law } from './broken-law.ts';
-import { couldServe, type EngineBook, type Registration, serves, type TicketBook } from './records.ts';
+import { couldServe, type EngineBook, isOpen, type Registration, serves, type TicketBook } from './records.ts';
 
 type Asked<T extends Effect['type']> = Extract<Effect, { type: T }>;
 
@@ -68,6 +68,10 @@ export class Judge {
         return this.#promote(effect);
       case 'wakeAt':
         return law('a wake-up is in the future', effect.at > scene.now, () => `at ${effect.at}`);
+      case 'standing':
+        return this.#standing(effect);
+      case 'quarantine':
+        return this.#quarantine(effect);
     }
   }
 
@@ -92,9 +96,11 @@ export class Judge {
     const { target } = ticket;
     law('a request goes where it can be served', serves(engine, target), () => `ticket ${id} to ${backend}`);
     law('no request is sent a third time', ticket.attempts < 2, () => `ticket ${id}`);
+    this.#open(engine, `ticket ${id}`);
     const runningMax = engine.runningMax ?? Number.POSITIVE_INFINITY;
     law('no more run than an engine may', engine.running < runningMax, () => `ticket ${id} on ${backend}`);
     if (target.kind === 'base') return;
+    law('nobody is sent to what is under quarantine', !this.books.isKept(target.adapter), () => `ticket ${id}`);
     const registration = engine.held.get(target.adapter);
     law(
       'a request goes where its adapter is loaded',
@@ -110,6 +116,34 @@ export class Judge {
     );
   }
 
+  /** One at a time tries an engine that was ejected, and nothing else is placed there. */
+  #open({ name, standing, trial }: EngineBook, what: string): void {
+    law('nothing is placed on an ejected engine', standing !== 'ejected', () => `${what} on ${name}`);
+    law('one request at a time tries an engine', trial === undefined, () => `${what} on ${name}, beside ${trial}`);
+  }
+
+  #standing({ backend, standing }: Asked<'standing'>): void {
+    const engine = this.books.engines.get(backend);
+    const isNews = engine !== undefined && (standing === 'ejected' || engine.standing !== standing);
+    law('an engine is told to be what it was not', isNews, () => `${backend} ${standing}`);
+  }
+
+  #quarantine({ adapter, phase }: Asked<'quarantine'>): void {
+    if (phase !== 'kept') return;
+    const isSuspect = [...this.books.engines.values()].some(({ suspects }) => suspects.has(adapter));
+    law('only what an engine may have died of is under quarantine', isSuspect, () => adapter);
+  }
+
+  /** Others can do all that it does, so that it can be done without. */
+  #isReplaceable(engine: EngineBook): boolean {
+    const rank = ({ rankMax }: EngineBook) => rankMax ?? Number.POSITIVE_INFINITY;
+    const others = [...this.books.engines.values()].filter(
+      (other) =>
+        other !== engine && other.up && !other.cordoned && other.standing === 'whole' && rank(other) >= rank(engine),
+    );
+    return [...engine.bases].every((base) => others.some(({ bases }) => bases.has(base)));
+  }
+
   #load({ backend, adapter, why }: Asked<'load'>, { now }: Scene): void {
     const engine = this.#engineNamed(backend);
     law('nothing is loaded where nothing new may go', !engine.cordoned, () => `${adapter} on ${backend}: ${why}`);
@@ -118,6 +152,9 @@ export class Judge {
       const may = known?.phase === 'loaded' && known.forgotten;
       return law('only what an engine forgot is loaded again', may, () => `${adapter} on ${backend}`);
     }
+    this.#open(engine, adapter);
+    const isKept = this.books.isKept(adapter);
+    law('what is under quarantine is loaded nowhere', !isKept, () => `${adapter} on ${backend}`);
     law('one load per engine and adapter', known === undefined, () => `${adapter} on ${backend}`);
     law(
       'ready + loading + draining stay within the slots',
@@ -153,6 +190,7 @@ export class Judge {
     law('only what is loaded is unloaded, once', registration?.phase === 'loaded', detail);
     law('an adapter with a lease is never unloaded', registration?.running === 0, detail);
     if (why === 'retired') law('who was not retired stays', this.books.retired.has(adapter), detail);
+    if (why === 'quarantine') law('who was never under quarantine stays', this.books.deadly.has(adapter), detail);
     if (why === 'surplus') law('a slot too many is one', this.#occupied(engine) > engine.slots, detail);
     if (why === 'evict' || why === 'replica' || why === 'prefetch' || why === 'drain') {
       const isFull = engine.held.size >= engine.slots || this.books.reserved.size > 0;
@@ -196,6 +234,8 @@ export class Judge {
     if ([...this.books.published.values()].some(({ adapter }) => adapter === heir)) return; // may be wanted on several engines
     let emptied = 0;
     for (const backend of state.backends.values()) {
+      const engine = this.books.engines.get(backend.name);
+      if (engine === undefined || !isOpen(engine)) continue; // it could not take it
       for (const { residency: other } of backend.held.values()) {
         if (other.state === 'draining' && other.unloading && other.why === 'evict' && other.heir === heir) emptied++;
       }
@@ -208,13 +248,15 @@ export class Judge {
     const detail = () => `ticket ${id}, ${code}`;
     const able = [...this.books.engines.values()].filter((engine) => serves(engine, ticket.target));
     const isSpent = ticket.attempts >= 2;
+    const budget = Math.max(3, 0.2 * this.books.tickets.size);
+    const isOverBudget = ticket.attempts > 0 && this.books.retrying - 1 >= budget;
     if (code === 'no_capacity') {
       const isFull = this.books.waiting.size > this.#options.queueMax;
       const hasWaited = now - ticket.waitsSince >= this.#options.waitMsMax;
       law('"no capacity" is true', isFull || hasWaited || ticket.attempts > 0, detail);
     }
     const isServed = [...this.books.engines.values()].some((engine) => couldServe(engine, ticket.target));
-    if (code === 'backend_unavailable') law('"unavailable" is true', !isServed || isSpent, detail);
+    if (code === 'backend_unavailable') law('"unavailable" is true', !isServed || isSpent || isOverBudget, detail);
     if (code === 'backend_error' && !isSpent && ticket.target.kind === 'adapter') {
       const { adapter } = ticket.target;
       const allFailed = able.every((engine) => this.books.hasFailed(engine, adapter, now));
@@ -244,9 +286,14 @@ export class Judge {
     const backend = state.backends.get(engine.name);
     const name = engine.name;
     law('in flight is what runs there', backend?.inFlight === engine.running, () => `${name}: ${engine.running}`);
+    const mayBeOut = !engine.up || engine.standing === 'whole' || this.#isReplaceable(engine);
+    law('the last engine that can serve something is never ejected', mayBeOut, () => name);
     law('what is held is what was loaded', backend?.held.size === engine.held.size, () => name);
     for (const registration of engine.held.values()) {
       const held = backend?.held.get(registration.adapter);
+      const isKept = this.books.isKept(registration.adapter);
+      const isLeft = isKept && !engine.cordoned && registration.phase === 'loaded' && registration.running === 0;
+      law('what is under quarantine leaves', !isLeft, () => `${registration.adapter} on ${name}`);
       const detail = () => `${registration.adapter} on ${name}: ${registration.phase}, ${registration.running} running`;
       law('residency is what was asked and answered', phaseOf(held?.residency) === registration.phase, detail);
       law('leases are the requests in flight', held?.leases === registration.running, detail);

@@ -7,6 +7,8 @@ export interface Registration {
   readonly adapter: AdapterId;
   phase: 'loading' | 'loaded' | 'unloading';
   running: number;
+  /** Somebody was placed on it. */
+  isTried: boolean;
   /** The engine said that it does not have it: it may be loaded again in the same slot. */
   forgotten: boolean;
   /** It was there though nobody had asked. */
@@ -24,6 +26,11 @@ export interface EngineBook {
   runningMax: number | undefined;
   readonly held: Map<AdapterId, Registration>;
   running: number;
+  /** As it was told: requests may be placed on all but the ejected, and on one that is on trial while none is there to try it. */
+  standing: 'whole' | 'ejected' | 'trial';
+  trial: TicketId | undefined;
+  /** What it was loading, or had run without an answer yet, when it went down. */
+  suspects: ReadonlySet<AdapterId>;
   /** It was found with more than its slots hold, and has more still. */
   crowded: boolean;
   /** When a load or an unload was last asked for or answered, ms: what was observed until then says nothing about now. */
@@ -40,6 +47,10 @@ export interface TicketBook {
   attempts: number;
   place: { readonly engine: EngineBook; registration: Registration | undefined } | undefined;
 }
+
+/** It is not ejected, and nobody is there to try it. */
+export const isOpen = ({ standing, trial }: EngineBook): boolean =>
+  standing === 'whole' || (standing === 'trial' && trial === undefined);
 
 /** The engine could run this, if it had a slot for it. */
 export const serves = (engine: EngineBook, target: Target): boolean => !engine.cordoned && couldServe(engine, target);

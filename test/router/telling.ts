@@ -28,12 +28,12 @@ export function tell(event: RouterEvent): string {
     case 'loadFailed':
       return `loadFailed ${event.backend} ${event.adapter} ${event.fault} ${event.message}`;
     case 'backendUp': {
-      const room = ` slots=${event.slots}${option('rankMax', event.rankMax, undefined)}${option('runningMax', event.runningMax, undefined)}`;
+      const room = ` slots=${event.slots}${option('rankMax', event.rankMax, undefined)}${option('runningMax', event.runningMax, undefined)}${option('startedAt', event.startedAt, undefined)}`;
       const bases = event.bases.join() === 'base' ? '' : list('bases', event.bases);
       return `up ${event.backend}${room}${bases}${list('holds', event.adapters)}`;
     }
     case 'backendDown':
-      return `down ${event.backend}`;
+      return `down ${event.backend}${event.died ? ' died' : ''}`;
     case 'backendGone':
       return `gone ${event.backend}`;
     case 'cordoned':
@@ -46,6 +46,7 @@ export function tell(event: RouterEvent): string {
     case 'published':
       return `published ${target(event.target)}`;
     case 'retired':
+    case 'retry':
       return `${event.type} ${event.adapter}`;
     case 'withdrawn':
       return `withdrawn ${event.sweep}`;

@@ -15,6 +15,9 @@ export const OPTIONS: RouterOptions = {
   batchMsMax: 60_000,
   replicateAbove: 32,
   latestWithinMs: 2000,
+  ejectAfter: 5,
+  ejectedMs: 30_000,
+  quarantineMs: 600_000,
 };
 
 export function replay(text: string, options: Partial<RouterOptions> = {}): string {
@@ -85,9 +88,13 @@ export function parse(text: string): RouterEvent {
       case 'loadFailed':
         return { type, backend: first, adapter: second, fault: third, message: rest.join(' ') };
       case 'up':
-        return { type: 'backendUp', backend: first, bases, slots, rankMax, runningMax: number('runningMax'), adapters };
+        return {
+          ...{ type: 'backendUp', backend: first, bases, slots, rankMax, adapters },
+          runningMax: number('runningMax'),
+          startedAt: number('startedAt'),
+        };
       case 'down':
-        return { type: 'backendDown', backend: first };
+        return { type: 'backendDown', backend: first, died: second === 'died' };
       case 'gone':
         return { type: 'backendGone', backend: first };
       case 'cordoned':
@@ -105,6 +112,7 @@ export function parse(text: string): RouterEvent {
           target: adapterTarget(first, options),
         };
       case 'retired':
+      case 'retry':
         return { type, adapter: first };
       case 'reserved':
         return {
@@ -161,5 +169,9 @@ export function show(effect: Exclude<Effect, { type: 'wakeAt' }>): string {
       return `<< promote ${effect.model} ${effect.checkpoint}`;
     case 'reject':
       return `<< reject ${effect.ticket} ${effect.code}`;
+    case 'standing':
+      return `<< standing ${effect.backend} ${effect.standing}${effect.forMs > 0 ? ` ${effect.forMs}` : ''}`;
+    case 'quarantine':
+      return `<< quarantine ${effect.adapter} ${effect.phase}`;
   }
 }

@@ -14,7 +14,7 @@ function ticket(
   const id = as<TicketId>(++order);
   return {
     ...{ id, order, class: kind, tenant: as<TenantId>(tenant), affinity: undefined, near: undefined },
-    ...{ arrivedAt: at, since: at, turn: undefined, attempts: 0, place: { kind: 'waiting' } },
+    ...{ arrivedAt: at, since: at, turn: undefined, attempts: 0, sentBackBy: undefined, place: { kind: 'waiting' } },
     target: { kind: 'base', base: as('base') },
   };
 }

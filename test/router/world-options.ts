@@ -38,7 +38,16 @@ export interface Outcome {
 }
 
 /** What is decided by chance, each with its own stream. */
-export const FATE = { serviceMs: 1, loadMs: 2, loadFails: 3, unloadMs: 4, unloadFails: 5, fault: 6, downMs: 7 };
+export const FATE = {
+  serviceMs: 1,
+  loadMs: 2,
+  loadFails: 3,
+  unloadMs: 4,
+  unloadFails: 5,
+  fault: 6,
+  downMs: 7,
+  ailment: 8,
+};
 
 /** [0, 1), by what is asked, of whom and (`which`) for which time. */
 export function fate(seed: number, kind: number, { who, which = 0 }: { who: number; which?: number }): number {

@@ -14,7 +14,7 @@ import {
   type TicketId,
 } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
-import type { AdapterTarget, RouterEvent } from '../../src/router/events.ts';
+import type { AdapterTarget, Outcome as Ended, RouterEvent } from '../../src/router/events.ts';
 import { type Random, seeded } from '../random.ts';
 import { Run, report } from './run.ts';
 import { FATE, fate, type Outcome, type Variation, type WorldOptions } from './world-options.ts';
@@ -27,7 +27,19 @@ interface Engine {
   readonly registered: Set<AdapterId>;
   /** Counts restarts: what was under way before one is lost. */
   life: number;
+  /** Until then none of its requests succeeds, ms. */
+  sickUntil: number;
+  /** The process that answers; the same one may have been out of reach for a while. */
+  process: number;
 }
+
+const LIFE = { life: 0, sickUntil: 0, process: 1 };
+
+/** How requests end on an engine that is sick. */
+const AILMENTS: readonly Ended[] = ['failed', 'failed', 'failed', 'erred', 'unavailable', 'busy'];
+
+/** Of the adapters that are asked for seldom, one is what engines die of. */
+const isPoison = (index = 0): boolean => index % 16 === 15;
 
 const BASE = as<BaseName>('base');
 const OTHER = as<BaseName>('other');
@@ -65,7 +77,7 @@ export class World {
     this.#run = new Run(options.router, { auditEvery: 16 });
     for (let index = 0; index < options.backends; index++) {
       const name = as<BackendName>(variation.backend?.(index) ?? `gpu-${index}`);
-      this.#engines.set(name, { index, name, up: false, slots: options.slots, registered: new Set(), life: 0 });
+      this.#engines.set(name, { index, name, up: false, slots: options.slots, registered: new Set(), ...LIFE });
     }
     this.#adapters = Array.from({ length: options.adapters }, (_, index) => this.#target(index));
     for (const [index, { adapter }] of this.#adapters.entries()) this.#indexOf.set(adapter, index);
@@ -156,9 +168,9 @@ export class World {
     const target = this.#anyTarget();
     const { adapter } = target;
     const chance = this.#random.next();
-    switch (this.#random.below(10)) {
+    switch (this.#random.below(11)) {
       case 0:
-        return this.#stop(engine);
+        return this.#stop(engine, chance < 0.5);
       case 1:
         return void engine.registered.delete(adapter);
       case 2:
@@ -176,6 +188,9 @@ export class World {
         return this.#feed({ type: 'retired', adapter });
       case 7:
         return this.#cordon(engine, chance);
+      case 8:
+        engine.sickUntil = this.#run.now + chance * 3000;
+        return;
       default:
         return this.#again(chance);
     }
@@ -203,18 +218,20 @@ export class World {
       bases: this.#ordered(basesOf(engine)),
       slots: engine.slots,
       rankMax: rankMaxOf(engine),
+      startedAt: engine.process,
       adapters: this.#ordered([...engine.registered]),
     });
   }
 
   /** It comes back soon, perhaps holding what somebody else gave it. */
-  #stop(engine: Engine): void {
+  #stop(engine: Engine, died: boolean): void {
     if (!engine.up) return;
     const { name, index } = engine;
     engine.up = false;
     engine.life++;
+    if (died || engine.life % 2 === 0) engine.process++;
     engine.registered.clear();
-    this.#feed({ type: 'backendDown', backend: name });
+    this.#feed({ type: 'backendDown', backend: name, died });
     for (const ticket of [...this.#run.judge.books.tickets.values()]) {
       if (ticket.place?.engine.name === name) this.#finish(ticket.id, ticket.attempts, 'refused');
     }
@@ -232,7 +249,7 @@ export class World {
     this.#later(5, () => this.#feed({ type: 'observed', backend: name, askedAt, slots, adapters: listed }));
   }
 
-  #finish(id: TicketId, attempt: number, outcome: 'done' | 'missing' | 'refused'): void {
+  #finish(id: TicketId, attempt: number, outcome: Ended): void {
     const ticket = this.#run.judge.books.tickets.get(id);
     if (ticket?.place === undefined || ticket.attempts !== attempt) return;
     this.#feed({ type: 'ended', ticket: id, outcome });
@@ -265,7 +282,12 @@ export class World {
     const { target, attempts } = ticket;
     const isMissing = target.kind === 'adapter' && !engine.registered.has(target.adapter);
     const serviceMs = fate(this.#seed, FATE.serviceMs, { who: id, which: attempts }) * 2 * this.#options.serviceMs;
-    this.#later(isMissing ? 1 : serviceMs, () => this.#finish(id, attempts, isMissing ? 'missing' : 'done'));
+    const ailment =
+      AILMENTS[Math.floor(fate(this.#seed, FATE.ailment, { who: id, which: attempts }) * AILMENTS.length)];
+    this.#later(isMissing ? 1 : serviceMs, () => {
+      const isSick = engine.sickUntil > this.#run.now;
+      this.#finish(id, attempts, isMissing ? 'missing' : isSick ? (ailment ?? 'failed') : 'done');
+    });
   }
 
   #asked({ type, backend, adapter }: Extract<Effect, { type: 'load' | 'unload' }>): void {
@@ -280,6 +302,7 @@ export class World {
     const longestMs = isLoad ? 2 * this.#options.loadMs : 10;
     this.#later(fate(this.#seed, isLoad ? FATE.loadMs : FATE.unloadMs, { who, which: now }) * longestMs, () => {
       if (engine.life !== life) return;
+      if (isLoad && this.#options.faults > 0 && isPoison(this.#indexOf.get(adapter))) return this.#stop(engine, true);
       const told = { backend, adapter };
       if (!isLoad && !fails) engine.registered.delete(adapter);
       if (!isLoad) return this.#feed({ type: fails ? 'unloadFailed' : 'unloaded', ...told });

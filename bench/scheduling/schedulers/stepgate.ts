@@ -18,5 +18,8 @@ export const stepgate: Contender = {
       batchMsMax: 60_000,
       replicateAbove: 64,
       latestWithinMs: 10_000,
+      ejectAfter: 5,
+      ejectedMs: 30_000,
+      quarantineMs: 600_000,
     }),
 };
