@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { access, tls } from './config-access.ts';
 import { backends } from './config-backends.ts';
+import { health } from './config-health.ts';
 import { path, section } from './config-parts.ts';
 import type { LayoutName } from './domain.ts';
 import { checkModelName } from './registry/name.ts';
@@ -183,6 +184,7 @@ export const configSchema = section('Configuration of stepgate.', {
     betweenChunksMs: ms(60_000, 'Between two parts of an answer.'),
     wholeMs: ms(600_000, 'For a whole answer.'),
   }).prefault({}),
+  health,
   scheduling: section('How adapters share the slots.', {
     drainAfterMs: section(
       'A request that has waited this long gets a slot drained for it, before all others; by its class.',

@@ -52,6 +52,13 @@ export interface ModelConfig {
   readonly keep?: KeepRule | undefined;
 }
 
+/** When an engine or an adapter is kept out of use. */
+export interface HealthOptions {
+  readonly ejectAfter: number;
+  readonly ejectedMs: number;
+  readonly quarantineMs: number;
+}
+
 export interface Config {
   readonly listen: Address;
   readonly admin: Address;
@@ -86,6 +93,7 @@ export interface Config {
     readonly betweenChunksMs: number;
     readonly wholeMs: number;
   };
+  readonly health: HealthOptions;
   readonly scheduling: {
     readonly drainAfterMs: Readonly<Record<RequestClass, number>>;
     readonly quantumLoads: number;
@@ -161,6 +169,7 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
     'discovery',
     'limits',
     'deadlines',
+    'health',
     'scheduling',
     'shutdown',
     'probe',

@@ -16,6 +16,7 @@ import { headerText } from './openai/header-text.ts';
 import type { Upload } from './openai/read-form.ts';
 import type { Route } from './openai/routes.ts';
 import { comment, errorEvent } from './openai/sse.ts';
+import type { Outcome, Target } from './router/events.ts';
 
 /** What a request turned out to be, once its body was read and its name resolved. */
 export interface Asked {
@@ -63,16 +64,35 @@ export type OutcomeCode = ErrorCode | 'ok' | 'engine_4xx' | 'engine_5xx';
 export const outcomeOf = (status: number): OutcomeCode =>
   status < 400 ? 'ok' : status < 500 ? 'engine_4xx' : 'engine_5xx';
 
+/** What a request that is over showed of its engine; undefined: nothing, as when its caller's body broke off. */
+export function judged({ rest }: Asked, code: OutcomeCode, status = 0): Outcome | undefined {
+  if (code === 'ok') return 'done';
+  if (code === 'engine_4xx') return 'declined';
+  if (code === 'engine_5xx') return status >= 502 && status <= 504 ? 'failed' : 'erred';
+  // An upload that comes slowly keeps its engine waiting.
+  const isLate = code === 'deadline_exceeded' && rest === undefined;
+  return code === 'backend_error' || isLate ? 'failed' : undefined;
+}
+
+/** What it needs of an engine. */
+export function targetOf({ base, checkpoint }: Pick<Asked, 'base' | 'checkpoint'>): Target {
+  if (checkpoint?.adapter === undefined) return { kind: 'base', base };
+  const { id, rank } = checkpoint.adapter;
+  return { kind: 'adapter', adapter: id, model: checkpoint.model, base, rank };
+}
+
 /** The engine did not take it, and nothing reached the caller. */
-export type Bounce = Extract<ForwardEnd, { kind: 'missing' | 'refused' }>;
+export type Bounce = Extract<ForwardEnd, { kind: 'missing' | 'refused' | 'busy' | 'unavailable' }>;
 
 export interface ExchangeListener {
-  /** The answer, or an error of ours, is on its way out in full. */
-  over(exchange: Exchange, code: OutcomeCode): void;
+  /** The answer, or an error of ours, is on its way out in full. `status`: the engine's, if it answered. */
+  over(exchange: Exchange, code: OutcomeCode, status?: number): void;
   /** The caller left, before or while it was answered. */
   left(exchange: Exchange): void;
   /** It may be dispatched once more. */
   bounced(exchange: Exchange, end: Bounce): void;
+  /** The engine has no time for it: whether another one may be asked. */
+  mayAskAnother(exchange: Exchange): boolean;
 }
 
 export class Exchange {
@@ -124,7 +144,11 @@ export class Exchange {
     this.#comments = undefined;
     this.placed = { backend: destination.name, destination, why, at: now };
     const { route, incoming, response, requestId, rest } = this.asked;
-    if (rest?.sent) return this.reject('backend_unavailable', 'the engine had forgotten the adapter; send it again');
+    if (rest?.sent)
+      return this.reject(
+        'backend_unavailable',
+        'the engine could not take it, and its upload cannot be sent twice; send it again',
+      );
     const body = this.#body(destination);
     this.#running = forward(
       {
@@ -138,6 +162,7 @@ export class Exchange {
         responseHeaders: response.headersSent ? {} : this.#headers(),
         echo: this.#echo(),
         replayable: true,
+        mayAskAnother: () => rest?.sent !== true && this.#listener.mayAskAnother(this),
         typedEvents: route.typedEvents,
         deadlines: this.#deadlines(),
       },
@@ -181,6 +206,8 @@ export class Exchange {
     switch (end.kind) {
       case 'missing':
       case 'refused':
+      case 'busy':
+      case 'unavailable':
         if (this.asked.response.destroyed) return this.#onClose();
         return this.#listener.bounced(this, end);
       case 'left':
@@ -188,7 +215,7 @@ export class Exchange {
         return this.#whenMade(() => this.#listener.left(this));
       case 'done':
         this.#finish();
-        return this.#whenMade(() => this.#listener.over(this, outcomeOf(end.status)));
+        return this.#whenMade(() => this.#listener.over(this, outcomeOf(end.status), end.status));
       case 'failed':
         if (!end.started) return this.reject(end.code, end.message);
         this.#finish();

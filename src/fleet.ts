@@ -167,7 +167,7 @@ export class Fleet {
         },
         report: {
           onUp: (sighting, about) => this.#cameUp(member, sighting, about),
-          onDown: (about) => this.#wentDown(member, about),
+          onDown: (about, died) => this.#wentDown(member, about, died),
           onObserved: (sighting, askedAt) => this.#observed(member, sighting, askedAt),
         },
       }),
@@ -193,15 +193,15 @@ export class Fleet {
     const { name, rankMax, runningMax } = member.made.row;
     const bases = sighting.bases.map((base) => base.name);
     const adapters = this.#ours(member, sighting);
-    const { slots } = sighting;
-    this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, runningMax, adapters });
+    const { slots, startedAt } = sighting;
+    this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, runningMax, startedAt, adapters });
     this.#options.onUp();
   }
 
-  #wentDown(member: Member, about: string): void {
+  #wentDown(member: Member, about: string, died: boolean): void {
     Object.assign(member, { state: 'down', about });
     this.#tell(member);
-    if (this.#isMember(member)) this.#options.feed({ type: 'backendDown', backend: member.backend.name });
+    if (this.#isMember(member)) this.#options.feed({ type: 'backendDown', backend: member.backend.name, died });
   }
 
   #observed(member: Member, sighting: Sighting, askedAt: number): void {

@@ -7,8 +7,8 @@ import { Adapters } from './adapters.ts';
 import { affinityOf } from './affinity.ts';
 import type { Config } from './config.ts';
 import { Cordons } from './cordons.ts';
-import { as, assertNever, type BaseName, type Checkpoint, type TicketId } from './domain.ts';
-import { type Asked, type Bounce, Exchange, type OutcomeCode } from './exchange.ts';
+import { type AdapterId, as, assertNever, type Checkpoint, type TicketId } from './domain.ts';
+import { type Asked, type Bounce, Exchange, judged, type OutcomeCode, targetOf } from './exchange.ts';
 import { Fleet, type NextFleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import { levelsOf } from './levels.ts';
@@ -16,10 +16,11 @@ import { Metrics } from './metrics.ts';
 import type { Registry, RegistryChange } from './registry/registry.ts';
 import { Reservations } from './reservations.ts';
 import type { Effect } from './router/effects.ts';
-import type { AdapterTarget, RouterEvent, Target } from './router/events.ts';
+import type { AdapterTarget, RouterEvent } from './router/events.ts';
 import { Router } from './router/router.ts';
 import { Sweeps } from './sweeps.ts';
 import { TicketTable } from './ticket-table.ts';
+import { tellTrouble } from './troubles.ts';
 
 export interface GatewayParts {
   readonly config: Config;
@@ -156,7 +157,7 @@ export class Gateway {
     this.#exchanges.set(ticket, exchange);
     if (this.#closing) return exchange.reject('shutting_down', 'the gateway is stopping; ask again in a moment');
     const { base, checkpoint } = asked;
-    const target = targetOf(base, checkpoint);
+    const target = targetOf({ base, checkpoint });
     const affinity = this.router.isShared(target) ? affinityOf(asked) : undefined;
     const { tenant, near } = asked;
     const kind = this.sweeps.take(ticket, asked);
@@ -165,13 +166,17 @@ export class Gateway {
   }
 
   readonly #listener = {
-    over: (exchange: Exchange, code: OutcomeCode) => {
+    over: (exchange: Exchange, code: OutcomeCode, status?: number) => {
       this.#forget(exchange, code, exchange.asked.response.statusCode);
       const { placed, ticket } = exchange;
+      const outcome = judged(exchange.asked, code, status);
+      if (outcome === undefined) return this.#feed({ type: 'cancelled', ticket });
       // It may be dead: better found out now than at the next look.
-      if (code === 'backend_error' && placed !== undefined) void this.fleet.at(placed.destination)?.probeNow();
-      this.#feed({ type: 'ended', ticket, outcome: 'done' });
+      if ((outcome === 'failed' || outcome === 'erred') && placed !== undefined)
+        void this.fleet.at(placed.destination)?.probeNow();
+      this.#feed({ type: 'ended', ticket, outcome });
     },
+    mayAskAnother: ({ ticket }: Exchange) => this.router.mayAskAnother(ticket),
     left: (exchange: Exchange) => {
       this.#forget(exchange, 'client_closed', 499);
       this.#feed({ type: 'cancelled', ticket: exchange.ticket });
@@ -183,6 +188,8 @@ export class Gateway {
       if (end.kind === 'refused' && placed !== undefined) this.fleet.at(placed.destination)?.suspect(end.message);
       exchange.placed = undefined;
       this.#feed({ type: 'ended', ticket, outcome: end.kind });
+      if (this.#exchanges.get(ticket) === undefined) return;
+      if (backend !== undefined) this.metrics.retried(backend, end.kind);
       if (exchange.placed === undefined) exchange.hold();
     },
   };
@@ -236,6 +243,11 @@ export class Gateway {
         return this.adapters.promote(effect.model, effect.checkpoint);
       case 'reject':
         return this.#exchanges.get(effect.ticket)?.reject(effect.code, effect.message);
+      case 'standing':
+      case 'quarantine':
+        tellTrouble(effect, { log: this.#log, journal: this.journal, metrics: this.metrics });
+        if (effect.type === 'quarantine' && effect.phase === 'trial') this.adapters.publishAll();
+        return;
       case 'wakeAt':
         clearTimeout(this.#alarm);
         this.#alarm = setTimeout(() => this.#feed({ type: 'tick' }), Math.max(0, Math.ceil(effect.at - now)));
@@ -245,9 +257,14 @@ export class Gateway {
     }
   }
 
+  /** An adapter under quarantine is to be tried again now. */
+  retry(adapter: AdapterId): void {
+    this.#feed({ type: 'retry', adapter });
+  }
+
   #adapterTargetOf(checkpoint: Checkpoint): AdapterTarget | undefined {
     const base = this.adapters.baseOf(checkpoint)?.name;
-    const target = base === undefined ? undefined : targetOf(base, checkpoint);
+    const target = base === undefined ? undefined : targetOf({ base, checkpoint });
     return target?.kind === 'adapter' ? target : undefined;
   }
 
@@ -283,14 +300,6 @@ export class Gateway {
   }
 }
 
-const routerOptions = ({ limits: { queueMax, waitMsMax }, scheduling }: Config) => ({
-  queueMax,
-  waitMsMax,
-  ...scheduling,
-});
-
-function targetOf(base: BaseName, checkpoint: Checkpoint | undefined): Target {
-  if (checkpoint?.adapter === undefined) return { kind: 'base', base };
-  const { id, rank } = checkpoint.adapter;
-  return { kind: 'adapter', adapter: id, model: checkpoint.model, base, rank };
-}
+const routerOptions = ({ limits: { queueMax, waitMsMax }, scheduling, health }: Config) => {
+  return { queueMax, waitMsMax, ...scheduling, ...health };
+};

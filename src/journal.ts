@@ -8,6 +8,20 @@ export type Happening =
   | { readonly type: 'cordon'; readonly backend: BackendName; readonly cordoned: boolean; readonly who: string }
   /** The config was read anew; `changes` keys differ. */
   | { readonly type: 'reloaded'; readonly changes: number; readonly who: string }
+  /** Requests showed how an engine fares: nothing new is placed there, one at a time is, or all are again. */
+  | {
+      readonly type: 'standing';
+      readonly backend: BackendName;
+      readonly standing: 'whole' | 'ejected' | 'trial';
+      readonly about: string;
+    }
+  /** Engines died of an adapter: it is loaded nowhere, on one engine, or is free. */
+  | {
+      readonly type: 'quarantine';
+      readonly adapter: AdapterId;
+      readonly phase: 'kept' | 'trial' | 'over';
+      readonly about: string;
+    }
   | {
       readonly type: 'registered';
       readonly checkpoint: CheckpointName;

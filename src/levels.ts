@@ -19,11 +19,11 @@ export function levelsOf({ registry, fleet, router, reservations, cordons }: Gat
       ['draining', 0],
     ]);
     for (const held of known?.held.values() ?? []) count(residency, held.residency.state);
-    const cordoned = cordons.of(name) !== undefined;
     return {
       name,
       up: member.state === 'up',
-      cordoned,
+      cordoned: cordons.of(name) !== undefined,
+      ejected: known !== undefined && known.health.standing.kind !== 'whole',
       slots: known?.slots ?? 0,
       inFlight: known?.inFlight ?? 0,
       residency,
@@ -31,7 +31,8 @@ export function levelsOf({ registry, fleet, router, reservations, cordons }: Gat
   });
   const reserved = new Map<string, number>();
   for (const { kind, kept } of reservations.all()) reserved.set(kind, (reserved.get(kind) ?? 0) + kept);
-  return { waiting: router.state.waiting, storeBytes: registry.storeBytes, checkpoints, reserved, backends };
+  const { waiting, quarantine } = router.state;
+  return { waiting, quarantined: quarantine.size, storeBytes: registry.storeBytes, checkpoints, reserved, backends };
 }
 
 const count = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);

@@ -1,7 +1,7 @@
 // Every metric, declared here and nowhere else. Label sets are closed and small: routes, backends, catalogue codes, whys; never a caller's text.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as PromRegistry } from 'prom-client';
 import type { Why } from './domain.ts';
-import type { OutcomeCode } from './exchange.ts';
+import type { Bounce, OutcomeCode } from './exchange.ts';
 import { type Count, TalliedHistogram, tallied } from './tallies.ts';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
@@ -13,10 +13,12 @@ export interface Levels {
   readonly checkpoints: ReadonlyMap<string, number>;
   /** checkpoint, model, latest or class -> slots that are kept for such. */
   readonly reserved: ReadonlyMap<string, number>;
+  readonly quarantined: number;
   readonly backends: readonly {
     readonly name: string;
     readonly up: boolean;
     readonly cordoned: boolean;
+    readonly ejected: boolean;
     readonly slots: number;
     readonly inFlight: number;
     /** Residency state -> adapters. */
@@ -33,6 +35,9 @@ export class Metrics {
   readonly #loads: Counter<'backend' | 'outcome'>;
   readonly #loadSeconds: Histogram<'backend'>;
   readonly #unloads: Counter<'backend' | 'why'>;
+  readonly #ejections: Counter<'backend'>;
+  readonly #retries: Counter<'backend' | 'why'>;
+  readonly #quarantines: Counter;
 
   constructor(levels: () => Levels) {
     const registers = [this.#registry];
@@ -81,6 +86,23 @@ export class Metrics {
       labelNames: ['backend', 'why'],
       registers,
     });
+    this.#ejections = new Counter({
+      name: 'stepgate_ejections_total',
+      help: 'Times that nothing new was placed on an engine because its requests failed.',
+      labelNames: ['backend'],
+      registers,
+    });
+    this.#retries = new Counter({
+      name: 'stepgate_retries_total',
+      help: 'Second attempts, by the backend that sent the request back and why: missing, refused, busy or unavailable.',
+      labelNames: ['backend', 'why'],
+      registers,
+    });
+    this.#quarantines = new Counter({
+      name: 'stepgate_quarantines_total',
+      help: 'Times that an adapter came under quarantine because an engine died with it.',
+      registers,
+    });
     declareLevels(this.#registry, levels);
     // A coarse look at the event loop: a finer one would wake an idle process a hundred times a second.
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
@@ -107,6 +129,18 @@ export class Metrics {
 
   unloading(backend: string, why: Why): void {
     this.#unloads.inc({ backend, why });
+  }
+
+  ejected(backend: string): void {
+    this.#ejections.inc({ backend });
+  }
+
+  retried(backend: string, why: Bounce['kind']): void {
+    this.#retries.inc({ backend, why });
+  }
+
+  quarantined(): void {
+    this.#quarantines.inc();
   }
 
   get contentType(): string {
@@ -147,6 +181,15 @@ function declareLevels(registry: PromRegistry, levels: () => Levels): void {
       for (const { name, cordoned } of levels().backends) it.set({ backend: name }, cordoned ? 1 : 0);
     },
   );
+  gauge(
+    'stepgate_backend_ejected',
+    '1 while nothing new, or one request at a time, is placed there.',
+    ['backend'],
+    (it) => {
+      for (const { name, ejected } of levels().backends) it.set({ backend: name }, ejected ? 1 : 0);
+    },
+  );
+  gauge('stepgate_quarantined', 'Adapters under quarantine.', [], (it) => it.set(levels().quarantined));
   gauge('stepgate_slots', 'Distinct adapters that the engine runs at once.', ['backend'], (it) => {
     for (const { name, slots } of levels().backends) it.set({ backend: name }, slots);
   });

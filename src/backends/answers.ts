@@ -47,3 +47,8 @@ export const isGivenUp = (chunk: Buffer): boolean => chunk.includes(GIVEN_UP);
 
 const field = (value: unknown, name: string): unknown =>
   typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+
+const STREAMED_ERROR = Buffer.from('data: {"error":');
+
+/** vLLM's last words in a stream when its engine dies; in what a model says, quotes are escaped. */
+export const endsInError = (last: Buffer | undefined): boolean => last?.includes(STREAMED_ERROR) === true;

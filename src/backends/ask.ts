@@ -31,6 +31,9 @@ export class NoAnswer extends Error {
   }
 }
 
+/** Nobody listens there: no process does what it did. */
+export const isNobodyThere = ({ cause }: NoAnswer): boolean => describe(cause).code === 'ECONNREFUSED';
+
 /** `/metrics` grows with every combination of adapters that ever ran together: megabytes are real, tens of them are not. */
 const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 

@@ -3,8 +3,8 @@
 import { basename, posix } from 'node:path';
 import type { Dispatcher } from 'undici';
 import type { Adapter, AdapterId, BackendName } from '../domain.ts';
-import { NoAnswer } from './ask.ts';
-import type { Driver, LoadOutcome, Probe, UnloadOutcome } from './driver.ts';
+import { isNobodyThere, NoAnswer } from './ask.ts';
+import { type Driver, EngineDied, type LoadOutcome, type Probe, type UnloadOutcome } from './driver.ts';
 import { type BackendKind, DRIVERS } from './drivers.ts';
 import { enginePool, type PoolOptions } from './pool.ts';
 
@@ -15,8 +15,8 @@ export type Sighting = Probe & { readonly slots: number };
 export interface BackendReport {
   /** It answers, and holds what `sighting` lists. `about` says in a line what it is. */
   onUp(sighting: Sighting, about: string): void;
-  /** It holds nothing any more. Called again when the reason changes while it is down. */
-  onDown(about: string): void;
+  /** It holds nothing any more. Called again when the reason changes while it is down. `died`: its process has ended for sure. */
+  onDown(about: string, died: boolean): void;
   /** `askedAtMs`: when the question was put, on performance.now's clock. */
   onObserved(sighting: Sighting, askedAtMs: number): void;
 }
@@ -108,7 +108,7 @@ export class Backend {
 
   /** A request could not connect: the engine counts as down until a look says otherwise. */
   suspect(about: string): void {
-    if (this.isUp) this.#goDown(about);
+    if (this.isUp) this.#goDown(about, false);
     void this.probeNow();
   }
 
@@ -173,7 +173,7 @@ export class Backend {
     if (askedAtMs < this.#downAtMs) return;
     this.#misses = 0;
     const before = this.#sighting;
-    if (this.isUp && isOther(before, probe)) this.#goDown(`${this.url} was restarted`);
+    if (this.isUp && isOther(before, probe)) this.#goDown(`${this.url} was restarted`, true);
     this.#sightedAtMs = askedAtMs;
     if (!this.isUp || before === undefined) return this.#goUp(probe);
     this.#sighting = { ...probe, slots: probe.slots ?? before.slots };
@@ -186,15 +186,16 @@ export class Backend {
     this.#misses += 1;
     const passing = error instanceof NoAnswer && error.kind !== 'refused';
     if (this.isUp && passing && this.#misses < MISSES_MAX) return;
-    if (this.isUp || about !== this.#about) this.#goDown(about);
+    const died = error instanceof EngineDied || (error instanceof NoAnswer && isNobodyThere(error));
+    if (this.isUp || about !== this.#about) this.#goDown(about, died);
   }
 
-  #goDown(about: string): void {
+  #goDown(about: string, died: boolean): void {
     this.#about = about;
     this.#downAtMs = performance.now();
     this.#era?.abort();
     this.#era = undefined;
-    this.#options.report.onDown(about);
+    this.#options.report.onDown(about, died);
   }
 
   async #goUp(probe: Probe): Promise<void> {
@@ -228,8 +229,9 @@ export class Backend {
       );
       // Whatever went wrong, a dead engine is found out now rather than at the next round of the loop.
       const looked = outcome.kind === 'failed' || outcome.kind === 'unknown' ? this.probeNow() : undefined;
+      // That the engine died is told first, so that what it died of is not tried on the next one: but of what it never heard, it did not.
+      if (!('unsent' in outcome && outcome.unsent)) await looked;
       if (isSettled<Outcome, Settled>(outcome)) return outcome;
-      await looked;
       if (era.aborted) break;
       const seen = this.#sightedAtMs > requestedAtMs ? this.#sighting : undefined;
       const proven = seen && question.proven(seen);

@@ -16,6 +16,11 @@ export interface Probe {
   readonly waiting: number;
 }
 
+/** What answers is there, and says that the engine behind it has ended. */
+export class EngineDied extends Error {
+  override readonly name = 'EngineDied';
+}
+
 /** `note`: a sentence for people when the number is a guess, or useless. */
 export interface Slots {
   readonly slots: number;
@@ -25,7 +30,13 @@ export interface Slots {
 /** `unknown`: no answer that settles it (timeout, reset): ask `probe` before the name is used again. */
 export type LoadOutcome =
   | { readonly kind: 'loaded' }
-  | { readonly kind: 'failed'; readonly fault: 'adapter' | 'backend'; readonly message: string }
+  /** `unsent`: there was no connection, so that the engine heard nothing of it. */
+  | {
+      readonly kind: 'failed';
+      readonly fault: 'adapter' | 'backend';
+      readonly message: string;
+      readonly unsent?: boolean;
+    }
   | { readonly kind: 'unknown'; readonly message: string };
 
 export type UnloadOutcome =

@@ -7,7 +7,7 @@ import { type ErrorCode, StepgateError } from '../errors.ts';
 import { type Echo, echoOf } from '../openai/echo.ts';
 import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
-import { engineError, GAVE_UP, isGivenUp, saysNoModel } from './answers.ts';
+import { endsInError, engineError, GAVE_UP, isGivenUp, saysNoModel } from './answers.ts';
 import { deadlineIn, join, leave } from './deadlines.ts';
 import type { ForwardEnd, Forwarding } from './forwarding.ts';
 import { isEncoded, responseHeaders } from './headers.ts';
@@ -95,8 +95,7 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
     if (this.#finish({ kind: 'left' })) this.#controller?.abort(new Error('the caller left'));
   }
 
-  /** An arrow, so that it can be taken off again. */
-  readonly #onClose = (): void => this.abort();
+  readonly #onClose = (): void => this.abort(); // an arrow, so that it can be taken off again
 
   // -- the engine's side ---------------------------------------------------------------------------------------------
 
@@ -117,9 +116,15 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
     }
     const ok = status < 300 && (this.#isStream || !this.#held);
     const collect = (status === 404 && this.#request.replayable) || (this.#held && !ok);
+    if ((status === 429 || status === 503) && this.#request.mayAskAnother?.()) return this.#sendBack(status);
     this.#phase = collect ? 'collect' : 'pass';
     // A stream's head goes out even if the first token is far, but in one write with it when it is here.
     if (this.#isStream && !collect && !this.#held) process.nextTick(this.#flushHead);
+  }
+
+  #sendBack(status: 429 | 503): void {
+    this.#finish({ kind: status === 429 ? 'busy' : 'unavailable', message: `The engine answered ${status}.` });
+    this.#controller?.abort(new Error('asked elsewhere'));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -139,7 +144,7 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
     this.#sendHead();
     this.#response.addTrailers(responseHeaders(trailers, {}, undefined));
     this.#response.end();
-    this.#finish({ kind: 'done', status: this.#status });
+    this.#finish({ kind: 'done', status: this.#isStream && endsInError(this.#last) ? 500 : this.#status });
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {

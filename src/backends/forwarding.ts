@@ -21,6 +21,8 @@ export interface Forwarding {
   readonly echo: { readonly from: string; readonly to: string } | undefined;
   /** It may be sent once more: then `missing` and `refused` are reported instead of answered. */
   readonly replayable: boolean;
+  /** Asked when the engine answers 429 or 503: whether it may be sent elsewhere instead of that answer being passed on. Left out: no. */
+  readonly mayAskAnother?: (() => boolean) | undefined;
   /** The route's streams are typed events (`event:` lines). */
   readonly typedEvents: boolean;
   readonly deadlines: Deadlines;
@@ -36,12 +38,14 @@ export interface Deadlines {
 
 /** How it ended. Unless `done`, `left`, or `failed` with `started`, nothing was written and the response is still the caller's to use. */
 export type ForwardEnd =
-  /** The engine answered, whatever its status; the answer has been written. */
+  /** The engine answered, whatever its status; the answer has been written. A stream that told of a failure of the engine's is a 500. */
   | { readonly kind: 'done'; readonly status: number }
   /** 404: the engine does not know the adapter. */
   | { readonly kind: 'missing'; readonly message: string }
   /** No connection: nothing was sent. */
   | { readonly kind: 'refused'; readonly message: string }
+  /** 429 or 503, and `mayAskAnother` said so. */
+  | { readonly kind: 'busy' | 'unavailable'; readonly message: string }
   /** `started`: a part of the answer had reached the caller, and the response was ended as well as could be. */
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly started: boolean }
   /** The caller closed, or `abort` was called. */

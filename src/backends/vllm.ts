@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { type Adapter, type AdapterId, as, type BaseName } from '../domain.ts';
 import { type Answer, ask, type Line, NoAnswer } from './ask.ts';
-import type { Driver, LoadOutcome, Probe, Slots, UnloadOutcome } from './driver.ts';
+import { type Driver, EngineDied, type LoadOutcome, type Probe, type Slots, type UnloadOutcome } from './driver.ts';
 import { declares, seriesOf } from './prometheus.ts';
 import {
   isAlreadyLoaded,
@@ -54,7 +54,7 @@ async function probe(line: Line, slots: number | undefined, signal: AbortSignal)
     get('/version'),
   ]);
   if (health.status === 503)
-    throw new Error(`${line.url} answers, but its engine has died (GET /health gave 503): restart it`);
+    throw new EngineDied(`${line.url} answers, but its engine has died (GET /health gave 503): restart it`);
   const cards = readCards(line, models);
   if (health.status !== 200) throw notVllm(line, '/health', health);
   const ofAdapters = cards.filter((card) => card.parent != null);
@@ -145,7 +145,9 @@ async function load(line: Line, adapter: Adapter, signal: AbortSignal): Promise<
     return { kind: 'failed', ...readRefusal(answer, adapter) };
   } catch (error) {
     const { kind, message } = asNoAnswer(error);
-    return kind === 'refused' ? { kind: 'failed', fault: 'backend', message } : { kind: 'unknown', message };
+    return kind === 'refused'
+      ? { kind: 'failed', fault: 'backend', message, unsent: true }
+      : { kind: 'unknown', message };
   }
 }
 

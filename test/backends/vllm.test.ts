@@ -162,6 +162,7 @@ describe('a load', () => {
     expect(await driver.load(adapter, soon())).toEqual({
       kind: 'failed',
       fault: 'backend',
+      unsent: true,
       message: expect.stringMatching(
         /^no connection to http:\/\/127\.0\.0\.1:\d+ \(ECONNREFUSED\): is the engine running there\?$/,
       ),

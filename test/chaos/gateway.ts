@@ -34,6 +34,8 @@ const SETTINGS = {
     latestWithinMs: 500,
     commentEveryMs: 100,
   },
+  // Short, as all is here: storms end, and then everything must be answered.
+  health: { ejectAfter: 5, ejectedMs: 200, quarantineMs: 100 },
   probe: { everyMs: 200, timeoutMs: 1_000 },
 };
 /** What a reload changes and nobody may notice. */

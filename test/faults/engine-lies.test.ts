@@ -267,8 +267,9 @@ loads(
 loads(
   {
     fault: 'the engine dies in a load',
-    required: 'an error at once, or another engine; the load is not waited for',
-    mechanism: '`backends/backend.ts`: a load ends with its engine',
+    required: 'an error at once; the load is not waited for, and no other engine dies of it',
+    mechanism:
+      '`backends/backend.ts`: a load ends with its engine; `router/quarantine.ts`: its adapter is loaded nowhere',
   },
   async () => {
     const faulty = await openFaulty();
