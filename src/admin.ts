@@ -10,6 +10,7 @@ import { addEvents } from './admin/events.ts';
 import { addKeys } from './admin/keys.ts';
 import { addModels } from './admin/models.ts';
 import { addPins } from './admin/pins.ts';
+import { addQuarantine } from './admin/quarantine.ts';
 import { addReload } from './admin/reload.ts';
 import { addReservations } from './admin/reservations.ts';
 import { addSweeps } from './admin/sweeps.ts';
@@ -31,6 +32,7 @@ export function createAdmin(gateway: Gateway, reloads: Reloads, log: Logger): Ho
   addAliases(admin, gateway);
   addPins(admin, gateway);
   addReservations(admin, gateway);
+  addQuarantine(admin, gateway);
   addSweeps(admin, gateway);
   addCheckpoints(admin, gateway);
   addKeys(admin, gateway);

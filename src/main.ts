@@ -12,6 +12,7 @@ import { keysCommand } from './cli/keys.ts';
 import { lsCommand } from './cli/ls.ts';
 import { pinCommand } from './cli/pin.ts';
 import { psCommand } from './cli/ps.ts';
+import { quarantineCommand } from './cli/quarantine.ts';
 import { registerCommand } from './cli/register.ts';
 import { reloadCommand } from './cli/reload.ts';
 import { reserveCommand } from './cli/reserve.ts';
@@ -65,6 +66,7 @@ function program(): Command {
     aliasCommand,
     pinCommand,
     reserveCommand,
+    quarantineCommand,
     retainCommand,
     drainCommand,
     reloadCommand,

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { BackendName } from '../domain.ts';
 import type { Member } from '../fleet.ts';
 import type { Gateway } from '../gateway.ts';
+import type { Health } from '../router/health.ts';
 import { type Env, parseBody } from '../web.ts';
 
 const Drain = z.strictObject({ force: z.boolean().default(false) });
@@ -48,6 +49,7 @@ function view(gateway: Gateway, name: BackendName, { backend, state, about }: Me
     url: backend.url,
     state,
     about,
+    ejected: known === undefined ? null : ejected(known.health),
     /** null: it is not drained. */
     drain:
       drain === undefined ? null : { state: drain.state, who: drain.who, since: new Date(drain.sinceMs).toISOString() },
@@ -55,4 +57,12 @@ function view(gateway: Gateway, name: BackendName, { backend, state, about }: Me
     inFlight: known?.inFlight ?? 0,
     adapters,
   };
+}
+
+/** Null: it takes requests. */
+function ejected({ standing, ejections }: Health) {
+  if (standing.kind === 'whole') return null;
+  const until =
+    standing.kind === 'trial' ? null : new Date(Date.now() + standing.until - performance.now()).toISOString();
+  return { trial: standing.kind === 'trial', until, times: ejections };
 }

@@ -14,6 +14,7 @@ export const backend = z.object({
   state: z.enum(['up', 'down', 'starting']),
   about: z.string().nullish(),
   drain: z.object({ state: z.enum(['draining', 'drained']), who: z.string(), since: z.string() }).nullish(),
+  ejected: z.object({ trial: z.boolean(), until: z.string().nullable(), times: z.number() }).nullish(),
   slots: z.number().nullish(),
   inFlight: z.number(),
   adapters: z.array(
@@ -74,7 +75,16 @@ const sweep = z.object({
   etaMs: z.number().nullable(),
   steps: z.array(z.object({ step: z.number() })),
 });
+/** An adapter that engines died of. */
+export const quarantined = z.object({
+  name: z.string(),
+  adapter: z.string(),
+  state: z.enum(['kept', 'trial']),
+  about: z.string(),
+  until: z.string().nullable(),
+});
 export const backends = list(backend);
+export const quarantine = list(quarantined);
 export const sweeps = list(sweep);
 export const models = list(model);
 export const checkpoints = z.object({ data: z.array(checkpoint), total: z.number(), hasMore: z.boolean() });

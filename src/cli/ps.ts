@@ -1,8 +1,9 @@
 // `stepgate ps`: which adapter is where, now, and how far the sweeps are. Reads the admin API and prints; decides nothing.
 import { Command } from 'commander';
 import type { z } from 'zod';
-import { AdminClient, type AdminOptions, backends, sweeps, withAdmin } from './admin-client.ts';
+import { AdminClient, type AdminOptions, backends, quarantine, sweeps, withAdmin } from './admin-client.ts';
 import { sayAge, type Terminal, table } from './terminal.ts';
+import { sayUntil } from './times.ts';
 
 export function psCommand(terminal: Terminal): Command {
   return withAdmin(new Command('ps'))
@@ -20,6 +21,7 @@ export function psCommand(terminal: Terminal): Command {
       if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', '/backends'), null, 2));
       else {
         print((await admin.get('/backends', backends)).data, terminal);
+        printQuarantine((await admin.get('/quarantine', quarantine)).data, terminal);
         printSweeps((await admin.get('/sweeps', sweeps)).data, terminal);
       }
     });
@@ -32,21 +34,41 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
   }
   const cells = rows.flatMap((row) => {
     const slots = row.slots == null ? '?' : `${row.slots}`;
-    const state =
-      row.drain == null ? row.state : row.state === 'up' ? row.drain.state : `${row.state}, ${row.drain.state}`;
-    const own = [row.name, state, `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.url];
+    const own = [row.name, stateOf(row), `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.url];
     return [
       own,
       ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '']),
     ];
   });
   terminal.out(table(['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'URL'], cells, terminal.width));
-  for (const { name, state, about, drain } of rows) {
+  for (const { name, state, about, drain, ejected } of rows) {
     if (state !== 'up' && about) terminal.out(`${name}: ${about}`);
+    else if (ejected) terminal.out(`${name}: ${sayEjected(ejected)}`);
     if (drain != null)
       terminal.out(
         `${name}: ${drain.state} for ${sayAge(Date.now() - Date.parse(drain.since))} (${drain.who}); to use it again: stepgate drain ${name} --off`,
       );
+  }
+}
+
+type Row = z.output<typeof backends>['data'][number];
+
+/** What requests showed matters only while it answers. */
+function stateOf({ state, ejected, drain }: Row): string {
+  if (state !== 'up') return drain ? `${state}, ${drain.state}` : state;
+  if (drain) return drain.state;
+  return ejected ? (ejected.trial ? 'trial' : 'ejected') : state;
+}
+
+const sayEjected = ({ trial, until }: NonNullable<Row['ejected']>): string =>
+  trial || until === null
+    ? 'its requests failed; one at a time tries it now'
+    : `its requests failed; nothing new is placed there for ${sayUntil(until)}`;
+
+function printQuarantine(rows: z.output<typeof quarantine>['data'], terminal: Terminal): void {
+  for (const { name, about, state, until } of rows) {
+    const next = state === 'trial' ? 'on trial' : sayUntil(until);
+    terminal.out(`quarantine of ${name}, ${next}: ${about}`);
   }
 }
 

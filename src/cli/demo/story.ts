@@ -128,6 +128,7 @@ const UNLOADED_BECAUSE: Partial<Record<string, string>> = {
   publish: 'least asked for, its slot is needed',
   drain: 'its slot is needed by a request that has waited long',
   retired: 'its checkpoint was deleted or replaced',
+  quarantine: 'an engine died of it',
   surplus: 'the engine has more adapters than slots',
 };
 
