@@ -278,7 +278,7 @@ loads(
     const askedAt = performance.now();
     const answer = await faulty.ask('my-model@5');
     expect(performance.now() - askedAt).toBeLessThan(2000);
-    expect(answer.status).toBe(503);
+    expect(answer.status).toBe(422);
     return told(answer);
   },
 );
