@@ -120,7 +120,10 @@ export class Publications {
     const { newest, demand } = this.#state;
     const { publish, target } = publication;
     const before = newest.get(publish.model);
-    if (before !== undefined && before !== target.adapter) demand.forget(before);
+    if (before !== undefined && before !== target.adapter) {
+      demand.forget(before);
+      this.#state.stirred = true;
+    }
     newest.set(publish.model, target.adapter);
     this.#parts.emit({ type: 'promote', ...publish });
     this.#end(publication);
