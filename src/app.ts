@@ -44,9 +44,9 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
       void take(gateway, route, { incoming, response: outgoing as ServerResponse, log });
       return RESPONSE_ALREADY_SENT;
     });
-    app.all(route.path, (c) => wrongMethod(c, 'POST'));
   }
   checkNeeds(app, gateway.access, (name) => name === 'GET /metrics' && gateway.config.access.metrics === 'open');
+  for (const { path } of ROUTES) app.all(path, (c) => wrongMethod(c, 'POST'));
   addAnswerRoutes(app, gateway);
   addModelRoutes(app, gateway);
   addTrainerRoutes(app, gateway, log);

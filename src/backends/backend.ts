@@ -173,7 +173,11 @@ export class Backend {
     if (askedAtMs < this.#downAtMs) return;
     this.#misses = 0;
     const before = this.#sighting;
-    if (this.isUp && isOther(before, probe)) this.#goDown(`${this.url} was restarted`, true);
+    if (this.isUp && isOther(before, probe)) {
+      this.#goDown(`${this.url} was restarted`, true);
+      // What was loaded since the question was put is not in its answer, and would run beside what the slots are given to.
+      return this.#look();
+    }
     this.#sightedAtMs = askedAtMs;
     if (!this.isUp || before === undefined) return this.#goUp(probe);
     this.#sighting = { ...probe, slots: probe.slots ?? before.slots };

@@ -98,7 +98,6 @@ export class Engines {
       case 'restart':
         this.#endLife(engine);
         this.#away.delete(engine);
-        this.#forgetful.add(engine);
         return await sim.restart();
       case 'back':
         return await this.#bringBack(engine);
