@@ -23,6 +23,7 @@ export function createAdmin(gateway: Gateway, reloads: Reloads, log: Logger): Ho
   // Before every route, and for every path: there is nothing here for who is no admin.
   admin.use('*', (c, next) => {
     c.set('caller', gateway.access.check(c.env.incoming.headers, 'admin'));
+    c.set('bodyBytesMax', gateway.config.limits.bodyBytesMax);
     return next();
   });
   auditActions(admin, gateway, log);

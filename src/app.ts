@@ -14,6 +14,7 @@ import { StepgateError } from './errors.ts';
 import type { Asked } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
 import { addModelRoutes } from './model-routes.ts';
+import { Held } from './openai/body-budget.ts';
 import { asStepgateError, sendError } from './openai/error-body.ts';
 import { readRequest } from './openai/read-request.ts';
 import { ROUTES, type Route } from './openai/routes.ts';
@@ -69,10 +70,11 @@ interface Call {
 async function take(gateway: Gateway, route: Route, { incoming, response, log }: Call): Promise<void> {
   const arrivedAt = performance.now();
   const requestId = requestIdOf(incoming);
+  const held = new Held(gateway.bodies);
   try {
     const caller = gateway.access.check(incoming.headers, 'use');
     gateway.access.meter(caller, response);
-    const asked = await readRequest(incoming, route, gateway.config.limits.bodyBytesMax);
+    const asked = await readRequest(incoming, route, { bytesMax: gateway.config.limits.bodyBytesMax, held });
     const { name, stream, background, previous, rest } = asked;
     const said = classOf(incoming, stream, caller);
     const { engineName, ...target } = resolve(gateway, name, caller);
@@ -87,6 +89,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       tenant: caller.tenant,
       stream,
       body: asked.named(engineName),
+      held,
       prompt: asked.prompt && asked.body.subarray(asked.prompt.start, asked.prompt.end),
       rest,
       background,
@@ -94,6 +97,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       arrivedAt,
     });
   } catch (thrown) {
+    held.release();
     const error = asStepgateError(thrown);
     gateway.metrics.answered(route.path, error.code, performance.now() - arrivedAt);
     if (error.code === 'internal_error') log.error({ err: thrown, requestId }, 'bug');

@@ -10,3 +10,8 @@ export const path = z
     (text) => !text.startsWith('~') && !text.includes('$'),
     '~ and $VARIABLES are not expanded: write the whole path',
   );
+
+const DAY_MS = 86_400_000;
+export const ms = (byDefault: number, about: string) => z.int().min(1).max(DAY_MS).default(byDefault).describe(about);
+export const count = (byDefault: number, max: number, about: string) =>
+  z.int().min(1).max(max).default(byDefault).describe(about);

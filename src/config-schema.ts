@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { access, tls } from './config-access.ts';
 import { backends } from './config-backends.ts';
 import { health } from './config-health.ts';
-import { path, section } from './config-parts.ts';
+import { limits } from './config-limits.ts';
+import { count, ms, path, section } from './config-parts.ts';
 import type { LayoutName } from './domain.ts';
 import { checkModelName } from './registry/name.ts';
 
@@ -25,11 +26,6 @@ const LAYOUT_NAMES = [
   'torchtune',
   'adapter',
 ] as const satisfies readonly LayoutName[];
-
-const dayMs = 86_400_000;
-const ms = (byDefault: number, about: string) => z.int().min(1).max(dayMs).default(byDefault).describe(about);
-const count = (byDefault: number, max: number, about: string) =>
-  z.int().min(1).max(max).default(byDefault).describe(about);
 
 const address = (byDefault: string, about: string) =>
   z
@@ -159,24 +155,7 @@ export const configSchema = section('Configuration of stepgate.', {
     ),
     settleMs: ms(2_000, 'How long files must have stayed the same where the layout has no completion marker.'),
   }).prefault({}),
-  limits: section('What a request may cost.', {
-    bodyBytesMax: count(33_554_432, 1_073_741_824, 'Bytes of a request body; more is answered 413.'),
-    headerBytesMax: count(
-      65_536,
-      1_048_576,
-      'Bytes of request headers; more is answered 431. A change needs a restart.',
-    ),
-    headMsMax: ms(
-      5_000,
-      'Until the head of a request has come; then 408, and the connection is closed. A change needs a restart.',
-    ),
-    bodyMsMax: ms(60_000, 'Until the body has come, besides `waitMsMax`; then 408, and the connection is closed.'),
-    queueMax: count(10_000, 1_000_000, 'Requests that wait for an adapter; more are answered 429.'),
-    waitMsMax: ms(
-      240_000,
-      "A request's wait for an adapter; then 429. Keep it under the 300 s after which many clients give up.",
-    ),
-  }).prefault({}),
+  limits,
   deadlines: section('How long an engine may take.', {
     connectMs: ms(2_000, 'To connect.'),
     loadMs: ms(60_000, 'To load an adapter.'),

@@ -80,10 +80,13 @@ export interface Config {
   readonly discovery: { readonly rescanMs: number; readonly settleMs: number };
   readonly limits: {
     readonly bodyBytesMax: number;
+    readonly bufferedBytesMax: number;
     readonly headerBytesMax: number;
     readonly headMsMax: number;
     readonly bodyMsMax: number;
+    readonly connectionsMax: number;
     readonly queueMax: number;
+    readonly queuePerCheckpointMax: number;
     readonly waitMsMax: number;
   };
   readonly deadlines: {

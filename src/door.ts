@@ -28,6 +28,8 @@ interface DoorParts {
   readonly tls: Credentials['tls'];
   readonly app: Hono<Env>;
   readonly shortcut?: Shortcut;
+  /** A connection was closed at once: there are `limits.connectionsMax`. */
+  readonly onFull: () => void;
 }
 
 export class Door {
@@ -41,7 +43,7 @@ export class Door {
   #onIdle: (() => void) | undefined;
 
   /** @throws ConfigError for a certificate that is none */
-  constructor({ key, config, tls, app, shortcut = () => false }: DoorParts) {
+  constructor({ key, config, tls, app, shortcut = () => false, onFull }: DoorParts) {
     this.#key = key;
     this.#browsers = browsersOf(config, key);
     // Bodies of the engines' routes are read after the handler has returned.
@@ -62,7 +64,7 @@ export class Door {
             take,
           ) as unknown as Server);
     this.#server.on('clientError', refuse).on('connect', refuseTunnel).on('connection', closeSilent(config));
-    this.#server.on('connection', (socket: Socket) => {
+    this.#server.on('drop', onFull).on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
@@ -72,6 +74,7 @@ export class Door {
   /** Goes by another config, and shows another certificate, from now on; the address stays. */
   configure(config: Config, tls: Credentials['tls']): void {
     this.#browsers = browsersOf(config, this.#key);
+    this.#server.maxConnections = config.limits.connectionsMax;
     this.#server.requestTimeout = serverOptions(config).requestTimeout ?? 0;
     if (tls !== undefined && 'setSecureContext' in this.#server)
       (this.#server as unknown as { setSecureContext(tls: object): void }).setSecureContext(tls);

@@ -204,6 +204,9 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/** Of a message, in which a caller's own words may be: it goes into answers and log lines. */
+export const MESSAGE_CHARACTERS_MAX = 2_000;
+
 /** An error of the catalogue on its way to a caller. `message` is for people and says what to do. */
 export class StepgateError extends Error {
   override readonly name = 'StepgateError';
@@ -214,7 +217,7 @@ export class StepgateError extends Error {
   readonly retryAfterS: number | undefined;
 
   constructor(code: ErrorCode, message: string, more: { param?: string; retryAfterS?: number; cause?: unknown } = {}) {
-    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    super(bounded(message), more.cause === undefined ? undefined : { cause: more.cause });
     this.code = code;
     this.param = more.param;
     this.retryAfterS = more.retryAfterS;
@@ -224,3 +227,6 @@ export class StepgateError extends Error {
     return ERRORS[this.code].status;
   }
 }
+
+const bounded = (message: string): string =>
+  message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 3)}...` : message;

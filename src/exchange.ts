@@ -11,6 +11,7 @@ import type { BackendName, BaseName, Checkpoint, RequestClass, TenantId, TicketI
 import { type ErrorCode, StepgateError } from './errors.ts';
 import { answerId } from './openai/answer-id.ts';
 import { appendMember } from './openai/body.ts';
+import type { Held } from './openai/body-budget.ts';
 import { errorBody, sendError } from './openai/error-body.ts';
 import { headerText } from './openai/header-text.ts';
 import type { Upload } from './openai/read-form.ts';
@@ -38,6 +39,8 @@ export interface Asked {
   readonly stream: boolean;
   /** The original bytes with only the model's name replaced by the engine's. */
   readonly body: readonly Buffer[];
+  /** Its body's bytes in memory: released when it is over. */
+  readonly held: Held;
   /** The bytes of its messages, prompt or input, as they were written. */
   readonly prompt: Uint8Array | undefined;
   /** What of the caller's body is still on its way, behind `body`. */
@@ -230,11 +233,11 @@ export class Exchange {
   }
 
   /** Ends it with an error of the catalogue: as a status if nothing was sent yet, else as the stream's last event. */
-  reject(code: ErrorCode, message: string): void {
+  reject(code: ErrorCode, message: string, retryAfterS?: number): void {
     if (this.#over) return;
     this.#finish();
     const { response, requestId, route } = this.asked;
-    const error = new StepgateError(code, message);
+    const error = new StepgateError(code, message, { ...(retryAfterS !== undefined && { retryAfterS }) });
     if (!response.headersSent)
       sendError(response, error, { 'x-request-id': requestId, 'x-stepgate-model': headerText(this.model) });
     else if (!response.writableEnded) response.end(errorEvent(errorBody(error).error, route.typedEvents));

@@ -13,6 +13,7 @@ import { Fleet, type NextFleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import { levelsOf } from './levels.ts';
 import { Metrics } from './metrics.ts';
+import { BodyBudget } from './openai/body-budget.ts';
 import type { Registry, RegistryChange } from './registry/registry.ts';
 import { Reservations } from './reservations.ts';
 import type { Effect } from './router/effects.ts';
@@ -42,6 +43,7 @@ export class Gateway {
   readonly access: Access;
   readonly journal: Journal;
   readonly cordons: Cordons;
+  readonly bodies = new BodyBudget(() => this.config.limits.bufferedBytesMax);
   readonly startedAtMs = Date.now();
   readonly #log: Logger;
   #config: Config;
@@ -198,6 +200,7 @@ export class Gateway {
     const { asked, model, placed } = exchange;
     this.#exchanges.delete(exchange.ticket);
     if (this.fleet.hasLeft) this.#closeLeft();
+    asked.held.release();
     this.sweeps.ended(exchange.ticket, status);
     const now = performance.now();
     const tookMs = now - asked.arrivedAt;
@@ -242,7 +245,7 @@ export class Gateway {
       case 'promote':
         return this.adapters.promote(effect.model, effect.checkpoint);
       case 'reject':
-        return this.#exchanges.get(effect.ticket)?.reject(effect.code, effect.message);
+        return this.#exchanges.get(effect.ticket)?.reject(effect.code, effect.message, effect.retryAfterS);
       case 'standing':
       case 'quarantine':
         tellTrouble(effect, { log: this.#log, journal: this.journal, metrics: this.metrics });
@@ -300,6 +303,4 @@ export class Gateway {
   }
 }
 
-const routerOptions = ({ limits: { queueMax, waitMsMax }, scheduling, health }: Config) => {
-  return { queueMax, waitMsMax, ...scheduling, ...health };
-};
+const routerOptions = ({ limits, scheduling, health }: Config) => ({ ...limits, ...scheduling, ...health });

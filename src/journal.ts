@@ -81,6 +81,10 @@ export type Listener = (happening: Happening) => void;
 export class Journal {
   readonly #listeners = new Set<Listener>();
 
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
   get heard(): boolean {
     return this.#listeners.size > 0;
   }

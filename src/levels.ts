@@ -2,7 +2,7 @@
 import type { Gateway } from './gateway.ts';
 import type { Levels } from './metrics.ts';
 
-export function levelsOf({ registry, fleet, router, reservations, cordons }: Gateway): Levels {
+export function levelsOf({ registry, fleet, router, reservations, cordons, bodies }: Gateway): Levels {
   const checkpoints = new Map([
     ['servable', 0],
     ['unservable', 0],
@@ -32,7 +32,8 @@ export function levelsOf({ registry, fleet, router, reservations, cordons }: Gat
   const reserved = new Map<string, number>();
   for (const { kind, kept } of reservations.all()) reserved.set(kind, (reserved.get(kind) ?? 0) + kept);
   const { waiting, quarantine } = router.state;
-  return { waiting, quarantined: quarantine.size, storeBytes: registry.storeBytes, checkpoints, reserved, backends };
+  const bytes = { bufferedBytes: bodies.bytes, storeBytes: registry.storeBytes };
+  return { waiting, quarantined: quarantine.size, ...bytes, checkpoints, reserved, backends };
 }
 
 const count = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);

@@ -9,6 +9,7 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** What the gauges show, asked for at each scrape. */
 export interface Levels {
   readonly waiting: number;
+  readonly bufferedBytes: number;
   readonly storeBytes: number;
   readonly checkpoints: ReadonlyMap<string, number>;
   /** checkpoint, model, latest or class -> slots that are kept for such. */
@@ -38,6 +39,7 @@ export class Metrics {
   readonly #ejections: Counter<'backend'>;
   readonly #retries: Counter<'backend' | 'why'>;
   readonly #quarantines: Counter;
+  readonly #connectionsRefused: Counter<'listener'>;
 
   constructor(levels: () => Levels) {
     const registers = [this.#registry];
@@ -103,6 +105,12 @@ export class Metrics {
       help: 'Times that an adapter came under quarantine because an engine died with it.',
       registers,
     });
+    this.#connectionsRefused = new Counter({
+      name: 'stepgate_connections_refused_total',
+      help: 'Connections closed at once because there were limits.connectionsMax, by listener.',
+      labelNames: ['listener'],
+      registers,
+    });
     declareLevels(this.#registry, levels);
     // A coarse look at the event loop: a finer one would wake an idle process a hundred times a second.
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
@@ -143,6 +151,10 @@ export class Metrics {
     this.#quarantines.inc();
   }
 
+  connectionRefused(listener: 'listen' | 'admin'): void {
+    this.#connectionsRefused.inc({ listener });
+  }
+
   get contentType(): string {
     return this.#registry.contentType;
   }
@@ -166,6 +178,9 @@ function declareLevels(registry: PromRegistry, levels: () => Levels): void {
       },
     });
   gauge('stepgate_waiting', 'Requests that wait for a slot.', [], (it) => it.set(levels().waiting));
+  gauge('stepgate_buffered_bytes', 'Bytes of request bodies that are held.', [], (it) =>
+    it.set(levels().bufferedBytes),
+  );
   gauge('stepgate_store_bytes', 'Bytes of adapters in the store.', [], (it) => it.set(levels().storeBytes));
   gauge('stepgate_checkpoints', 'Known checkpoints, by state.', ['state'], (it) => {
     for (const [state, count] of levels().checkpoints) it.set({ state }, count);

@@ -70,6 +70,7 @@ export async function start(
     const adminTls = hasTls(config, 'admin');
     const app = new Door({
       ...{ key: 'listen', config, tls: credentials.tls },
+      onFull: () => opened.metrics.connectionRefused('listen'),
       app: createApp(opened, log),
       shortcut: engineRoutes(opened, log),
     });
@@ -94,6 +95,7 @@ export async function start(
     });
     const admin: Door = new Door({
       ...{ key: 'admin', config, tls: adminTls ? credentials.tls : undefined },
+      onFull: () => opened.metrics.connectionRefused('admin'),
       app: createAdmin(opened, reloads, log),
     });
     closers.unshift(

@@ -9,8 +9,9 @@ import type { z } from 'zod';
 import type { Caller } from './access/caller.ts';
 import { StepgateError } from './errors.ts';
 import { asStepgateError, errorBody, errorHeaders } from './openai/error-body.ts';
+import { readBody } from './openai/read-body.ts';
 
-export type Env = { Bindings: HttpBindings; Variables: { caller: Caller } };
+export type Env = { Bindings: HttpBindings; Variables: { caller: Caller; bodyBytesMax: number } };
 
 /** The last resorts of an app. */
 export function addErrors(app: Hono<Env>, log: Logger): void {
@@ -37,11 +38,13 @@ export function wrongMethod(c: Context, allowed: string): never {
   throw new StepgateError('method_not_allowed', `${c.req.path} takes ${allowed}, not ${c.req.method}`);
 }
 
-/** @throws StepgateError with the first field at fault */
-export async function parseBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+/** Under the app's `bodyBytesMax`. @throws StepgateError body_too_large, or with the first field at fault */
+export async function parseBody<T extends z.ZodType>(c: Context<Env>, schema: T): Promise<z.output<T>> {
+  const { incoming } = c.env;
+  const bytes = await readBody(incoming, c.get('bodyBytesMax')).finally(() => incoming.resume());
   let body: unknown;
   try {
-    body = await c.req.json();
+    body = JSON.parse(bytes.toString('utf8'));
   } catch {
     throw new StepgateError('invalid_json', 'the body is not JSON');
   }

@@ -1,11 +1,17 @@
-// Reads a request's body into one buffer, under a limit. It must not look into the bytes.
+// Reads a request's body into one buffer, under a limit of its own and one that all share. It must not look into the bytes.
 import type { IncomingMessage } from 'node:http';
 import { StepgateError } from '../errors.ts';
+import type { Held } from './body-budget.ts';
 
-/** Rejects with `body_too_large` (the rest stays unread: answer, then `resume` it) or `client_closed`. */
-export function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Buffer> {
+/**
+ * Rejects with `body_too_large` or `no_capacity` (the rest stays unread: answer, then `resume` it) or `client_closed`. `held`, where it is given, is the
+ * caller's to release.
+ */
+export function readBody(incoming: IncomingMessage, bytesMax: number, held?: Held): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    if (Number(incoming.headers['content-length'] ?? 0) > bytesMax) return reject(bodyTooLarge(bytesMax));
+    const declared = Number(incoming.headers['content-length'] ?? 0);
+    if (declared > bytesMax) return reject(bodyTooLarge(bytesMax));
+    held?.announce(declared);
     if (incoming.destroyed) return reject(callerLeft());
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -21,8 +27,13 @@ export function readBody(incoming: IncomingMessage, bytesMax: number): Promise<B
     };
     const onData = (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > bytesMax) settle(bodyTooLarge(bytesMax));
-      else chunks.push(chunk);
+      if (bytes > bytesMax) return settle(bodyTooLarge(bytesMax));
+      try {
+        held?.grow(chunk.length);
+      } catch (thrown) {
+        return settle(thrown as StepgateError);
+      }
+      chunks.push(chunk);
     };
     const onEnd = () => settle(undefined);
     const onGone = () => settle(callerLeft());

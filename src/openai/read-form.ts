@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { StepgateError } from '../errors.ts';
 import { type FormModel, FormScanner } from './form.ts';
 import { bodyTooLarge, callerLeft } from './read-body.ts';
+import type { BodyLimits } from './read-request.ts';
 
 export interface Form {
   /** Undefined: the form has none, and is in `head` whole. */
@@ -13,18 +14,20 @@ export interface Form {
   readonly rest: Upload;
 }
 
-/** Errors: body_too_large, client_closed, and those of FormScanner. The rest stays unread: see `Upload`. */
-export async function readForm(incoming: IncomingMessage, boundary: string, bytesMax: number): Promise<Form> {
+/** Errors: body_too_large, no_capacity, client_closed, and those of FormScanner. The rest stays unread: see `Upload`. */
+export async function readForm(incoming: IncomingMessage, boundary: string, limits: BodyLimits): Promise<Form> {
+  const { bytesMax, held } = limits;
   const declared = incoming.headers['content-length'];
   if (Number(declared ?? 0) > bytesMax) throw bodyTooLarge(bytesMax);
   const scanner = new FormScanner(boundary);
   const upload = new Upload(incoming, scanner, bytesMax);
-  const held: Buffer[] = [];
+  const chunks: Buffer[] = [];
   for await (const chunk of upload.chunks()) {
-    held.push(chunk);
+    held.grow(chunk.length);
+    chunks.push(chunk);
     if (scanner.model !== undefined) break;
   }
-  return { model: scanner.model, head: Buffer.concat(held), rest: upload };
+  return { model: scanner.model, head: Buffer.concat(chunks), rest: upload };
 }
 
 /** The part of a caller's body that is still on its way. */

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import { StepgateError } from '../errors.ts';
 import { type BodyFields, type Fields, type Span, scanBody, spliceModel } from './body.ts';
+import type { Held } from './body-budget.ts';
 import { boundaryOf } from './form.ts';
 import { readBody } from './read-body.ts';
 import { readForm, type Upload } from './read-form.ts';
@@ -25,21 +26,27 @@ export interface ModelRequest {
   named(engineName: string): readonly Buffer[];
 }
 
-/** Errors: unsupported_media_type, body_too_large, invalid_json, invalid_request, model_required, client_closed. */
-export function readRequest(incoming: IncomingMessage, route: Route, bytesMax: number): Promise<ModelRequest> {
+export interface BodyLimits {
+  readonly bytesMax: number;
+  /** What is held in memory is counted there; whoever made it releases it. */
+  readonly held: Held;
+}
+
+/** Errors: unsupported_media_type, body_too_large, no_capacity, invalid_json, invalid_request, model_required, client_closed. */
+export function readRequest(incoming: IncomingMessage, route: Route, limits: BodyLimits): Promise<ModelRequest> {
   const encoding = incoming.headers['content-encoding'] ?? 'identity';
   if (encoding !== 'identity') {
     const message = `the body is in content-encoding "${encoding}"; send it as it is`;
     return Promise.reject(new StepgateError('unsupported_media_type', message));
   }
-  return route.body === 'form' ? readFormRequest(incoming, bytesMax) : readJsonRequest(incoming, route, bytesMax);
+  return route.body === 'form' ? readFormRequest(incoming, limits) : readJsonRequest(incoming, route, limits);
 }
 
-async function readJsonRequest(incoming: IncomingMessage, route: Route, bytesMax: number): Promise<ModelRequest> {
+async function readJsonRequest(incoming: IncomingMessage, route: Route, limits: BodyLimits): Promise<ModelRequest> {
   const type = incoming.headers['content-type'];
   if (type !== undefined && !/^application\/(?:[\w.-]+\+)?json\b/i.test(type))
     throw new StepgateError('unsupported_media_type', `the body is "${type}"; send content-type: application/json`);
-  const body = await readBody(incoming, bytesMax);
+  const body = await readBody(incoming, limits.bytesMax, limits.held);
   const { model, stream, background, previous, prompt } = fieldsOf(scanBody(body));
   if (model.kind === 'other')
     throw new StepgateError('invalid_request', '`model` must be a string, such as "my-model@5"', { param: 'model' });
@@ -64,12 +71,12 @@ function fieldsOf(scanned: BodyFields): Fields {
 }
 
 /** Whether it wants a stream may stand behind the file: it is forwarded as one that does not, and streams all the same. */
-async function readFormRequest(incoming: IncomingMessage, bytesMax: number): Promise<ModelRequest> {
+async function readFormRequest(incoming: IncomingMessage, limits: BodyLimits): Promise<ModelRequest> {
   const type = incoming.headers['content-type'];
   const boundary = boundaryOf(type);
   if (boundary === undefined)
     throw new StepgateError('unsupported_media_type', `the body is "${type ?? ''}"; send it as multipart/form-data`);
-  const { model, head, rest } = await readForm(incoming, boundary, bytesMax);
+  const { model, head, rest } = await readForm(incoming, boundary, limits);
   if (model === undefined) throw modelRequired('form');
   const { value, start, end } = model;
   return {

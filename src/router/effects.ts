@@ -8,7 +8,14 @@ export type Effect =
   | { readonly type: 'unload'; readonly backend: BackendName; readonly adapter: AdapterId; readonly why: Why }
   /** `latest` of the model may move to this checkpoint: a backend is warm. */
   | { readonly type: 'promote'; readonly model: ModelName; readonly checkpoint: CheckpointId }
-  | { readonly type: 'reject'; readonly ticket: TicketId; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly type: 'reject';
+      readonly ticket: TicketId;
+      readonly code: ErrorCode;
+      readonly message: string;
+      /** When it is worth another try, seconds; undefined: the code's own. */
+      readonly retryAfterS?: number | undefined;
+    }
   /** Requests showed how an engine fares (health.ts). `forMs`: how long it is ejected. */
   | {
       readonly type: 'standing';

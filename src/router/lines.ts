@@ -29,17 +29,20 @@ export class Lines {
   readonly #slots: Slots;
   readonly #order: LineOrder;
   readonly #giving: Giving;
+  readonly #options: RouterOptions;
   #formed = 0;
+  #joined = 0;
 
   constructor(parts: Parts) {
     this.#state = parts.state;
     this.#slots = parts.slots;
+    this.#options = parts.options;
     this.#order = new LineOrder(parts.state);
     this.#giving = new Giving({ ...parts, order: this.#order });
     this.room = new Room(parts);
     const take = (ticket: Ticket) => this.#take(ticket);
     const closeIfEmpty = (line: Line, now: number) => this.#closeIfEmpty(line, now);
-    this.refusals = new Refusals({ ...parts, take, closeIfEmpty });
+    this.refusals = new Refusals({ ...parts, take, closeIfEmpty, gone: () => this.#joined - this.#state.waiting });
   }
 
   /** Joining changes nobody else's chances: only this line is looked at. */
@@ -48,7 +51,7 @@ export class Lines {
     const isReady = holdersOf(this.#state, line.adapter).size > 0;
     const since = isReady ? ticket.arrivedAt : Math.min(this.#order.take(line, ticket, now), ticket.arrivedAt);
     line.tickets.add(ticket, since);
-    this.#state.waiting++;
+    this.#enter();
     if (isReady) return this.flush(line.adapter, now);
     this.#order.add(line);
     if (line.tickets.length === 1 || now >= line.dueAt) this.#giving.give(line, now);
@@ -59,8 +62,24 @@ export class Lines {
     const waiting = this.#state.baseLines.get(base) ?? new Waiting();
     this.#state.baseLines.set(base, waiting);
     waiting.add(ticket, ticket.arrivedAt);
-    this.#state.waiting++;
+    this.#enter();
     this.room.flush({ waiting, line: undefined }, now);
+  }
+
+  #enter(): void {
+    this.#state.waiting++;
+    this.#joined++;
+  }
+
+  /** Why one more may not wait for it; undefined: it may. */
+  fullFor(target: Target): string | undefined {
+    const { queueMax, queuePerCheckpointMax } = this.#options;
+    const { waiting, lines, baseLines } = this.#state;
+    if (waiting >= queueMax) return `${waiting} requests are waiting already (limits.queueMax)`;
+    const line = target.kind === 'adapter' ? lines.get(target.adapter)?.tickets : baseLines.get(target.base);
+    if (line === undefined || line.length < queuePerCheckpointMax) return undefined;
+    const name = target.kind === 'adapter' ? target.adapter : target.base;
+    return `${line.length} requests are waiting for ${name} already (limits.queuePerCheckpointMax)`;
   }
 
   /** Others wait for the same already. */

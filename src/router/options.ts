@@ -16,6 +16,8 @@ export interface RouterOptions {
   readonly waitMsMax: number;
   /** Waiting requests, over all adapters and bases. */
   readonly queueMax: number;
+  /** Of them, those for one adapter, or for one base alone. */
+  readonly queuePerCheckpointMax: number;
   /** How long a load that an adapter spoilt is not tried again, ms; a tenth of it when the backend was at fault. */
   readonly failureMemoryMs: number;
   /** A backend that holds an adapter and runs so many requests more than another is not called busier: beyond, replicas.ts weighs a load. */

@@ -5,6 +5,7 @@ import type { Effect } from './effects.ts';
 import type { Target } from './events.ts';
 import { type Failure, failureOf } from './failures.ts';
 import { earlier } from './order.ts';
+import { Pace } from './pace.ts';
 import { keptEverywhere } from './quarantine.ts';
 import type { Line, RouterState, Ticket } from './state.ts';
 import { couldServe, forget } from './state.ts';
@@ -16,25 +17,29 @@ interface Parts {
   /** Takes it out of where it waits. */
   readonly take: (ticket: Ticket) => void;
   readonly closeIfEmpty: (line: Line, now: number) => void;
+  /** Those who waited and wait no more, since the start. */
+  readonly gone: () => number;
 }
 
 interface Reason {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly retryAfterS?: number;
 }
 
 export class Refusals {
   readonly #parts: Parts;
   readonly #state: RouterState;
+  readonly #pace = new Pace();
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#state = parts.state;
   }
 
-  reject(ticket: Ticket, { code, message }: Reason): void {
+  reject(ticket: Ticket, { code, message, retryAfterS }: Reason): void {
     forget(this.#state, ticket);
-    this.#parts.emit({ type: 'reject', ticket: ticket.id, code, message });
+    this.#parts.emit({ type: 'reject', ticket: ticket.id, code, message, retryAfterS });
   }
 
   /** Some backend that is up could serve it, cordoned or not: it may wait. */
@@ -55,9 +60,10 @@ export class Refusals {
     this.#parts.emit({ type: 'reject', ticket, code, message });
   }
 
-  full(ticket: Ticket): void {
-    const message = `${this.#state.waiting} requests are waiting already (limits.queueMax)`;
-    this.reject(ticket, { code: 'no_capacity', message });
+  /** Too many wait before it, or it has waited for too long: it may come again when those who wait now have had their turn. */
+  noCapacity(ticket: Ticket, message: string, now: number): void {
+    const retryAfterS = this.#pace.retryAfterS({ waiting: this.#state.waiting, gone: this.#parts.gone(), now });
+    this.reject(ticket, { code: 'no_capacity', message, retryAfterS });
   }
 
   failed(ticket: Ticket, { fault, message }: Failure): void {
@@ -76,16 +82,26 @@ export class Refusals {
     const waited = `in ${Math.round(waitMsMax / 1000)} s; all are busy`;
     for (const line of [...this.#state.lines.values()]) {
       const message = `no slot came free for ${line.adapter} ${waited}`;
-      for (const ticket of line.tickets)
-        if (tooLong(ticket)) this.#rejectWaiting(ticket, { code: 'no_capacity', message });
+      this.#expire(line.tickets, { tooLong, message, now });
       this.#parts.closeIfEmpty(line, now);
     }
     for (const [base, waiting] of this.#state.baseLines) {
       const message = `no room for one more request of "${base}" ${waited}`;
-      for (const ticket of waiting) if (tooLong(ticket)) this.#rejectWaiting(ticket, { code: 'no_capacity', message });
+      this.#expire(waiting, { tooLong, message, now });
     }
     for (const failures of this.#state.failures.values()) {
       for (const [adapter, failure] of failures) if (failure.until <= now) failures.delete(adapter);
+    }
+  }
+
+  #expire(
+    tickets: Iterable<Ticket>,
+    { tooLong, message, now }: { tooLong: (ticket: Ticket) => boolean; message: string; now: number },
+  ): void {
+    for (const ticket of tickets) {
+      if (!tooLong(ticket)) continue;
+      this.#parts.take(ticket);
+      this.noCapacity(ticket, message, now);
     }
   }
 

@@ -187,7 +187,7 @@ export class Router {
 
   /**
    * 1. No backend that could serve it is up, cordoned or not: refuse. 2. Some are ready for it, and have room: one of them, in this same step. 3. Every backend has
-   * failed to load it lately: refuse with what it said. 4. The queue is full: refuse. 5. Wait in its line: for room, or for a slot.
+   * failed to load it lately: refuse with what it said. 4. The queue, or its part for one target, is full: refuse. 5. Wait in its line: for room, or for a slot.
    */
   #arrived(event: Event<'arrived'>, now: number): void {
     const { ticket: id, target, near } = event;
@@ -205,7 +205,8 @@ export class Router {
       return this.#dispatch(ticket, holder, now); // 2
     const failure = this.#lines.refusals.hopeless(target, now);
     if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure); // 3
-    if (this.state.waiting >= this.#options.queueMax) return this.#lines.refusals.full(ticket); // 4
+    const full = this.#lines.fullFor(target);
+    if (full !== undefined) return this.#lines.refusals.noCapacity(ticket, full, now); // 4
     this.#wait(ticket, now); // 5
   }
 

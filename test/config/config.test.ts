@@ -27,10 +27,13 @@ describe('what a config means', () => {
     expect(config.admin).toEqual({ host: '127.0.0.1', port: 8081 });
     expect(config.limits).toEqual({
       bodyBytesMax: 33_554_432,
+      bufferedBytesMax: 1_073_741_824,
       headerBytesMax: 65_536,
       headMsMax: 5_000,
       bodyMsMax: 60_000,
+      connectionsMax: 16_384,
       queueMax: 10_000,
+      queuePerCheckpointMax: 10_000,
       waitMsMax: 240_000,
     });
     expect(config.deadlines).toEqual({

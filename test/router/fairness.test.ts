@@ -93,6 +93,23 @@ describe('no adapter starves', () => {
      << reject 2 no_capacity`,
     { queueMax: 1 },
   );
+
+  promise(
+    'a full line refuses who comes for the same; the rest of the queue is for others',
+    `>> up gpu-0 slots=1
+     >> arrived 1 m@1
+     << load gpu-0 m@1 room
+     >> arrived 2 m@1
+     >> arrived 3 m@1
+     << reject 3 no_capacity
+     >> arrived 4 m@2
+     >> arrived 5 m@2
+     >> arrived 6 m@2
+     << reject 6 no_capacity
+     >> arrived 7 m@3
+     << reject 7 no_capacity`,
+    { queueMax: 4, queuePerCheckpointMax: 2 },
+  );
 });
 
 describe('classes', () => {

@@ -19,7 +19,7 @@ function live(run: Run, list: readonly Command[]): void {
 
 describe.each(POLICIES)('with the $name policy', ({ name, make }) => {
   test.each(seeds(1))('the laws hold whatever happens in whatever order (seed %i)', { timeout: 120_000 }, (seed) => {
-    const options = { ...OPTIONS, queueMax: 8, policy: make(seed) };
+    const options = { ...OPTIONS, queueMax: 8, queuePerCheckpointMax: 4, policy: make(seed) };
     const property = fc.property(commands, (list) => live(new Run(options), list));
     const { failed, counterexample, errorInstance } = fc.check(property, { seed, numRuns: LISTS });
     if (!failed) return;

@@ -1,5 +1,6 @@
 // The laws of the router (ARCHITECTURE.md, "What must always hold"), judged from outside: each event and its effects against the judge's own
 // books, then the router's state against those books. A broken law throws; the judge changes nothing and prefers nothing.
+import { isDeepStrictEqual } from 'node:util';
 import type { AdapterId } from '../../src/domain.ts';
 import type { Effect } from '../../src/router/effects.ts';
 import type { RouterEvent } from '../../src/router/events.ts';
@@ -251,7 +252,10 @@ export class Judge {
     const budget = Math.max(3, 0.2 * this.books.tickets.size);
     const isOverBudget = ticket.attempts > 0 && this.books.retrying - 1 >= budget;
     if (code === 'no_capacity') {
-      const isFull = this.books.waiting.size > this.#options.queueMax;
+      const { queueMax, queuePerCheckpointMax } = this.#options;
+      const waiting = [...this.books.waiting.values()];
+      const alike = waiting.filter(({ target }) => isDeepStrictEqual(target, ticket.target));
+      const isFull = waiting.length > queueMax || alike.length > queuePerCheckpointMax;
       const hasWaited = now - ticket.waitsSince >= this.#options.waitMsMax;
       law('"no capacity" is true', isFull || hasWaited || ticket.attempts > 0, detail);
     }

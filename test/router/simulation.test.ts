@@ -16,6 +16,7 @@ const CALM: WorldOptions = {
     drainAfterMs: { interactive: 1000, rollout: 2000, eval: 4000 },
     waitMsMax: 20_000,
     queueMax: 10_000,
+    queuePerCheckpointMax: 10_000,
     failureMemoryMs: 3000,
     replicateAbove: 4,
   },

@@ -9,6 +9,7 @@ export const OPTIONS: RouterOptions = {
   drainAfterMs: { interactive: 1000, rollout: 3000, eval: 6000 },
   waitMsMax: 10_000,
   queueMax: 100,
+  queuePerCheckpointMax: 100,
   failureMemoryMs: 30_000,
   quantumLoads: 4,
   batchLoads: 0,

@@ -12,6 +12,7 @@ export const stepgate: Contender = {
       drainAfterMs: { interactive: 2000, rollout: 10_000, eval: 40_000 },
       waitMsMax: 3_600_000,
       queueMax: 10_000_000,
+      queuePerCheckpointMax: 10_000_000,
       failureMemoryMs: 30_000,
       quantumLoads: 4,
       batchLoads: 32,
