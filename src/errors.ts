@@ -147,7 +147,7 @@ export const ERRORS = {
     'rate_limit_error',
     'gateway',
     'never',
-    'Every slot is busy and the queue is full, or the request waited its bound. Retry after `Retry-After` seconds.',
+    'Every slot is busy and the queue is full, or the request waited its bound, or another limit is reached: the message names it ([limits.md](limits.md)). Retry after `Retry-After` seconds.',
   ),
   rate_limited: spec(
     429,

@@ -1,6 +1,8 @@
 // Promise: a refused caller is told to come again when those who wait now have had their turn, at the pace at which others had theirs.
 import { expect, test } from 'vitest';
 import { Pace } from '../../src/router/pace.ts';
+import { Router } from '../../src/router/router.ts';
+import { OPTIONS, parse } from './transcript.ts';
 
 /** Refusals once a second while `perSecond` leave a queue of `waiting`; the last answer, seconds. */
 function last({ waiting, perSecond, seconds }: { waiting: number; perSecond: number; seconds: number }): number {
@@ -44,4 +46,21 @@ test('the pace of the last seconds counts: a queue that moves faster is told so 
   }
   expect(after[29]).toBe(60);
   expect(after[59]).toBeLessThanOrEqual(3);
+});
+
+test('the router tells it to whom it refuses: twenty wait for an engine that runs one at a time, four a second', () => {
+  const router = new Router({ ...OPTIONS, queueMax: 20, waitMsMax: 60_000 });
+  const told: (number | undefined)[] = [];
+  const step = (text: string, now: number) => {
+    for (const effect of router.step(parse(text), now)) if (effect.type === 'reject') told.push(effect.retryAfterS);
+  };
+  step('up gpu-0 runningMax=1', 0);
+  for (let ticket = 0; ticket <= 80; ticket++) {
+    const now = ticket * 125;
+    step(`arrived ${ticket} base`, now);
+    if (ticket % 2 === 1) step(`ended ${(ticket - 1) / 2}`, now);
+  }
+  expect(told.length).toBeGreaterThan(10);
+  expect(told[0]).toBe(1);
+  expect(told.at(-1)).toBe(5);
 });
