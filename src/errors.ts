@@ -205,7 +205,7 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 /** Of a message, in which a caller's own words may be: it goes into answers and log lines. */
-export const MESSAGE_CHARACTERS_MAX = 2_000;
+export const MESSAGE_CHARACTERS_MAX = 4_000;
 
 /** An error of the catalogue on its way to a caller. `message` is for people and says what to do. */
 export class StepgateError extends Error {

@@ -38,13 +38,13 @@ export function wrongMethod(c: Context, allowed: string): never {
   throw new StepgateError('method_not_allowed', `${c.req.path} takes ${allowed}, not ${c.req.method}`);
 }
 
-/** Under the app's `bodyBytesMax`. @throws StepgateError body_too_large, or with the first field at fault */
-export async function parseBody<T extends z.ZodType>(c: Context<Env>, schema: T): Promise<z.output<T>> {
+/** Under the app's `bodyBytesMax`; an empty body stands for `empty`. @throws StepgateError body_too_large, or with the first field at fault */
+export async function parseBody<T extends z.ZodType>(c: Context<Env>, schema: T, empty = ''): Promise<z.output<T>> {
   const { incoming } = c.env;
   const bytes = await readBody(incoming, c.get('bodyBytesMax')).finally(() => incoming.resume());
   let body: unknown;
   try {
-    body = JSON.parse(bytes.toString('utf8'));
+    body = JSON.parse(bytes.toString('utf8') || empty);
   } catch {
     throw new StepgateError('invalid_json', 'the body is not JSON');
   }

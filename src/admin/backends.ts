@@ -20,7 +20,7 @@ export function addBackends(admin: Hono<Env>, gateway: Gateway): void {
   );
   admin.get('/admin/v1/backends/:name', (c) => one(c, cordons.find(c.req.param('name'))));
   admin.post('/admin/v1/backends/:name/drain', async (c) => {
-    const { force } = (await c.req.text()) === '' ? Drain.parse({}) : await parseBody(c, Drain);
+    const { force } = await parseBody(c, Drain, '{}');
     return one(c, cordons.drain(c.req.param('name'), { who: c.get('caller').who, force }));
   });
   admin.delete('/admin/v1/backends/:name/drain', (c) =>

@@ -15,15 +15,15 @@ test("a part's head of 16,384 bytes is read, one of 16,385 is refused", () => {
   const padded = (bytes: number) => {
     // Its own line's end before it counts too.
     const head = `content-disposition: form-data; name="file"\r\nx-pad: `;
-    return part(head + 'x'.repeat(bytes - 2 - head.length), 'file') + part(MODEL, 'base') + '--b--';
+    return `${part(head + 'x'.repeat(bytes - 2 - head.length), 'file') + part(MODEL, 'base')}--b--`;
   };
   expect(scan(padded(16_384)).model?.value).toBe('base');
   expect(() => scan(padded(16_385))).toThrow('16384 bytes');
 });
 
 test('a model of 4,096 bytes is read, one of 4,097 is refused', () => {
-  expect(scan(part(MODEL, 'x'.repeat(4_096)) + '--b--').model?.value).toHaveLength(4_096);
-  expect(() => scan(part(MODEL, 'x'.repeat(4_097)) + '--b--')).toThrow('4096 bytes');
+  expect(scan(`${part(MODEL, 'x'.repeat(4_096))}--b--`).model?.value).toHaveLength(4_096);
+  expect(() => scan(`${part(MODEL, 'x'.repeat(4_097))}--b--`)).toThrow('4096 bytes');
 });
 
 test('a boundary of 70 characters is taken, one of 71 is refused', () => {

@@ -141,3 +141,17 @@ test('connectionsMax: so many are open; one more is closed and counted; when one
   clients[0]?.leave();
   await until(async () => (await open().until('\r\n\r\n')).includes('HTTP/1.1 200'));
 });
+
+test('a config that is read anew counts from then on, without a restart', async () => {
+  const house = await openStalled({ queueMax: 1, queuePerCheckpointMax: 1 });
+  await wait(house, 'my-model@5');
+  const ask = (model: string, bytes = 100) => told(house.post('/v1/completions', bodyOf(model, bytes)));
+  expect((await ask('my-model@6')).message).toContain('limits.queueMax');
+  await house.reload({ limits: { queueMax: 10, queuePerCheckpointMax: 1 } });
+  expect((await ask('my-model@5')).message).toContain('limits.queuePerCheckpointMax');
+  await house.reload({ limits: { queuePerCheckpointMax: 2, bodyBytesMax: BYTES, bufferedBytesMax: BYTES } });
+  await wait(house, 'my-model@5');
+  expect((await ask('base', BYTES)).message).toContain('limits.bufferedBytesMax');
+  await house.reload({ limits: { connectionsMax: 1 } });
+  expect(await new BadClient(house.running.url).untilClosed()).toBe('');
+});
