@@ -22,3 +22,27 @@ test.each(seeds(5))('a table of tickets holds what a Map would (seed %i)', (seed
   const byTicket = [...map].sort(([a], [b]) => a - b).map(([, row]) => row);
   expect(table.values()).toEqual(byTicket);
 });
+
+test.each(seeds(3))(
+  'tickets that count up, of which some stay, are all there, in order, until they go (seed %i)',
+  (seed) => {
+    const random = seeded(seed);
+    const table = new TicketTable<number>();
+    const live = new Set<number>();
+    for (let ticket = 0; ticket < 20_000; ticket++) {
+      table.set(as<TicketId>(ticket), ticket);
+      live.add(ticket);
+      for (const one of [...live].slice(0, 3)) {
+        if (one < ticket - 600 && random.chance(0.5)) continue;
+        if (random.chance(0.9)) {
+          table.delete(as<TicketId>(one));
+          live.delete(one);
+        }
+      }
+    }
+    expect(table.size).toBe(live.size);
+    expect(table.values()).toEqual([...live]);
+    for (const one of live) table.delete(as<TicketId>(one));
+    expect([table.size, table.values(), table.get(as<TicketId>(19_999))]).toEqual([0, [], undefined]);
+  },
+);
