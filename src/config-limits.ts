@@ -29,6 +29,7 @@ export const limits = section('What requests may cost; see docs/limits.md.', {
 })
   .refine(({ bodyBytesMax, bufferedBytesMax }) => bodyBytesMax <= bufferedBytesMax, {
     path: ['bufferedBytesMax'],
+    when: ({ issues }) => issues.length === 0, // one mistake is told once
     message: 'is under bodyBytesMax, so the largest bodies could never be taken; raise it, or lower bodyBytesMax',
   })
   .prefault({});
