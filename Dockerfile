@@ -13,7 +13,8 @@ RUN node_modules/.bin/tsc -p tsconfig.build.json && mkdir data
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM gcr.io/distroless/nodejs24-debian13:nonroot
-ENV NODE_ENV=production
+# Young objects in 8 MB instead of 16: with 1,000 streams the gateway takes 158 MB instead of 259, at no more CPU time (docs/performance.md).
+ENV NODE_ENV=production NODE_OPTIONS=--max-semi-space-size=8
 WORKDIR /app
 # What root owns, the gateway's user cannot change.
 COPY --from=build /build/node_modules node_modules

@@ -35,7 +35,8 @@ export interface StepgateOptions {
 
 const file = (name: string): string => new URL(name, import.meta.url).pathname;
 
-/** As it is installed: run from its sources, Node would keep 29 MB for stripping types. */
+/** As the container image and the systemd unit run it: from its sources, Node would keep 29 MB for stripping types. */
+const NODE_OPTIONS = ['--max-semi-space-size=8'];
 const BUILT_MAIN = file('../../dist/main.js');
 
 export class Ring {
@@ -69,7 +70,7 @@ export class Ring {
     const config = join(site.dir, 'stepgate.yaml');
     writeFileSync(config, configOf(site));
     const inspectorPort = inspected ? await freePort() : undefined;
-    const node = [process.execPath, ...(inspectorPort ? [`--inspect=127.0.0.1:${inspectorPort}`] : [])];
+    const node = [process.execPath, ...NODE_OPTIONS, ...(inspectorPort ? [`--inspect=127.0.0.1:${inspectorPort}`] : [])];
     const serve = [BUILT_MAIN, 'serve', '--log-level', 'warn', '--config', config];
     const { version } = JSON.parse(readFileSync(file('../../package.json'), 'utf8'));
     const contender = await this.#run({ name, version, site, command: [...node, ...serve] });
