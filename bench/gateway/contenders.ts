@@ -70,7 +70,11 @@ export class Ring {
     const config = join(site.dir, 'stepgate.yaml');
     writeFileSync(config, configOf(site));
     const inspectorPort = inspected ? await freePort() : undefined;
-    const node = [process.execPath, ...NODE_OPTIONS, ...(inspectorPort ? [`--inspect=127.0.0.1:${inspectorPort}`] : [])];
+    const node = [
+      process.execPath,
+      ...NODE_OPTIONS,
+      ...(inspectorPort ? [`--inspect=127.0.0.1:${inspectorPort}`] : []),
+    ];
     const serve = [BUILT_MAIN, 'serve', '--log-level', 'warn', '--config', config];
     const { version } = JSON.parse(readFileSync(file('../../package.json'), 'utf8'));
     const contender = await this.#run({ name, version, site, command: [...node, ...serve] });

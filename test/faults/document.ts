@@ -13,9 +13,11 @@ export const SECTIONS = {
   stream: 'An engine that fails in its answer',
   lies: 'An engine that lies, forgets or restarts',
   loads: 'Loads that fail',
+  health: 'Engines whose requests fail, and adapters that engines die of',
   slots: 'Slots and queues',
   callers: 'Callers that leave, stall or flood',
   smuggling: 'Requests that two readers could read in two ways',
+  operations: 'Draining, reloading, stopping',
   gateway: 'The gateway itself: its disk, its end',
 } as const;
 export type Section = keyof typeof SECTIONS;

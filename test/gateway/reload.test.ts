@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { startSim } from '../../src/sim/sim.ts';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
+import { rowsOf } from '../faults/row.ts';
 import { FAST, type House, setUp, until } from './harness.ts';
 
 const CHAT = '/v1/chat/completions';
@@ -236,38 +237,49 @@ function heapMegabytes({ happenings }: House): number {
 /** By hand: RELOADS=1000. */
 const RELOADS = Number(process.env.RELOADS ?? 60);
 
-test(`${RELOADS} reloads under load lose no request and leave nothing behind`, { timeout: 600_000 }, async () => {
-  const house = await setUp({ engines: [{}, {}, {}], latest: 'published' });
-  for (const step of [1, 2, 3, 4]) await house.write(step);
-  const third = await startSim(FAST);
-  const load = callers(house, ['my-model', 'my-model@1', 'my-model@2', 'my-model@3', 'my-model@4']);
-  const resources = () => process.getActiveResourcesInfo().length;
-  const reload = async (round: number) => {
-    const moving =
-      round % 2 === 0 ? { name: 'gpu-0', url: house.sims[0]?.url } : { name: 'gpu-1', url: house.sims[1]?.url };
-    const url = round % 5 === 0 ? third.url : house.sims[2]?.url;
-    const backends = [
-      { ...moving, slots: 1 + (round % 3) },
-      { name: 'gpu-2', url },
-    ];
-    const limits = { queueMax: 1000 + round };
-    const latest = round % 4 === 0 ? 'ready' : 'published';
-    const models = {
-      'my-model': { watch: house.runs, latest },
-      ...(round % 3 === 0 ? { other: { watch: house.home } } : {}),
+rowsOf('operations')(
+  {
+    fault:
+      'the config is read anew again and again under load: other engines, models, limits, and now and then a bad file',
+    required: 'no request fails, nothing is left behind; a bad one changes nothing',
+    mechanism: '`reload.ts`; `fleet.ts`',
+  },
+  async () => {
+    const house = await setUp({ engines: [{}, {}, {}], latest: 'published' });
+    for (const step of [1, 2, 3, 4]) await house.write(step);
+    const third = await startSim(FAST);
+    const load = callers(house, ['my-model', 'my-model@1', 'my-model@2', 'my-model@3', 'my-model@4']);
+    const resources = () => process.getActiveResourcesInfo().length;
+    const reload = async (round: number) => {
+      const moving =
+        round % 2 === 0 ? { name: 'gpu-0', url: house.sims[0]?.url } : { name: 'gpu-1', url: house.sims[1]?.url };
+      const url = round % 5 === 0 ? third.url : house.sims[2]?.url;
+      const backends = [
+        { ...moving, slots: 1 + (round % 3) },
+        { name: 'gpu-2', url },
+      ];
+      const limits = { queueMax: 1000 + round };
+      const latest = round % 4 === 0 ? 'ready' : 'published';
+      const models = {
+        'my-model': { watch: house.runs, latest },
+        ...(round % 3 === 0 ? { other: { watch: house.home } } : {}),
+      };
+      await house.reload({ backends, limits, models });
+      if (round % 7 === 0) await house.reload({ limits: { queueMax: 'many' } }).catch(() => {});
     };
-    await house.reload({ backends, limits, models });
-    if (round % 7 === 0) await house.reload({ limits: { queueMax: 'many' } }).catch(() => {});
-  };
-  for (let round = 0; round < 10; round++) await reload(round);
-  const [before, heapBefore] = [resources(), heapMegabytes(house)];
-  for (let round = 10; round < RELOADS; round++) await reload(round);
-  const answered = load.answered();
-  expect(await load.end()).toEqual(['200']);
-  await until(() => resources() <= before + 10);
-  if (RELOADS >= 1000)
-    console.log(
-      `${answered} answers, resources ${before} -> ${resources()}, MB ${heapBefore} -> ${heapMegabytes(house)}`,
-    );
-  await third.close();
-});
+    for (let round = 0; round < 10; round++) await reload(round);
+    const [before, heapBefore] = [resources(), heapMegabytes(house)];
+    for (let round = 10; round < RELOADS; round++) await reload(round);
+    const answered = load.answered();
+    const statuses = await load.end();
+    expect(statuses).toEqual(['200']);
+    await until(() => resources() <= before + 10);
+    if (RELOADS >= 1000)
+      console.log(
+        `${answered} answers, resources ${before} -> ${resources()}, MB ${heapBefore} -> ${heapMegabytes(house)}`,
+      );
+    await third.close();
+    return `${statuses.join(', ')} for all`;
+  },
+  600_000,
+);

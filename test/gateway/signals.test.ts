@@ -5,12 +5,13 @@ import { Agent, get as httpGet } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect } from 'vitest';
 import { stringify } from 'yaml';
 import { Database } from '../../src/registry/database.ts';
 import { type Sim, startSim } from '../../src/sim/sim.ts';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
 import { begin, type Run } from '../cli/run.ts';
+import { rowsOf } from '../faults/row.ts';
 import { until } from './harness.ts';
 
 let home: string;
@@ -68,117 +69,169 @@ const logged = async (what: RegExp) => {
   return JSON.parse(line) as Record<string, unknown>;
 };
 
-test.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s: streams and those who wait are answered, then it ends with 0 at once',
-  async (signal) => {
+const row = rowsOf('operations');
+
+for (const [signal, fault] of [
+  ['SIGTERM', 'SIGTERM while one streams and one waits'],
+  ['SIGINT', 'SIGINT while one streams and one waits'],
+] as const)
+  row(
+    {
+      fault,
+      required: 'both are answered whole, then it ends at once',
+      mechanism: '`shutdown.ts`; `door.ts`',
+    },
+    async () => {
+      await serve();
+      const running = await stream('my-model@1', 150);
+      // The only slot is taken: this one is held until the first has ended.
+      const held = stream('my-model@2', 5);
+      await until(async () => /stepgate_waiting 1/.test(await (await fetch(`${url}/metrics`)).text()));
+      gateway.process.kill(signal);
+      expect(await logged(/stopping: new requests/)).toMatchObject({ requests: 2, waiting: 1, graceMs: 600_000 });
+      expect(await running.text()).toContain('data: [DONE]');
+      expect(await (await held).text()).toContain('data: [DONE]');
+      const endedAt = performance.now();
+      const { code, out } = await gateway.ended;
+      expect(code).toBe(0);
+      expect(performance.now() - endedAt).toBeLessThan(2_000);
+      expect(out).toContain('"msg":"stopped"');
+      return `both end with [DONE]; exit code ${code}`;
+    },
+  );
+
+row(
+  {
+    fault: 'requests come while it stops',
+    required:
+      'readiness says no first; 503 with Retry-After and connection: close, on old and new connections; idle ones are closed',
+    mechanism: '`door.ts`',
+  },
+  async () => {
     await serve();
-    const running = await stream('my-model@1', 150);
-    // The only slot is taken: this one is held until the first has ended.
-    const held = stream('my-model@2', 5);
-    await until(async () => /stepgate_waiting 1/.test(await (await fetch(`${url}/metrics`)).text()));
-    gateway.process.kill(signal);
-    expect(await logged(/stopping: new requests/)).toMatchObject({ requests: 2, waiting: 1, graceMs: 600_000 });
-    expect(await running.text()).toContain('data: [DONE]');
-    expect(await (await held).text()).toContain('data: [DONE]');
-    const endedAt = performance.now();
-    const { code, out } = await gateway.ended;
-    expect(code).toBe(0);
-    expect(performance.now() - endedAt).toBeLessThan(2_000);
-    expect(out).toContain('"msg":"stopped"');
+    const agent = new Agent({ keepAlive: true });
+    const ask = (path: string) =>
+      new Promise<{ status: number | undefined; headers: Record<string, unknown> }>((resolve, reject) => {
+        const request = httpGet(`${url}${path}`, { agent }, (response) => {
+          response.resume().once('end', () => resolve({ status: response.statusCode, headers: response.headers }));
+        });
+        request.once('error', reject);
+      });
+    expect((await ask('/ready')).status).toBe(200);
+    const idle = Object.values(agent.freeSockets).flat()[0];
+    const idleClosed = new Promise((resolve) => idle?.once('close', resolve));
+    const caller = new AbortController();
+    await stream('my-model@1', 10_000, caller.signal);
+    gateway.process.kill('SIGTERM');
+    await logged(/stopping: new requests/);
+    await idleClosed;
+
+    const ready = await fetch(`${url}/ready`);
+    expect([ready.status, await ready.json()]).toMatchObject([503, { ready: false, stopping: true }]);
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    for (const response of [await stream('my-model@1', 1), await fetch(`${url}/v1/models`)]) {
+      expect([response.status, response.headers.get('retry-after'), response.headers.get('connection')]).toEqual([
+        503,
+        '2',
+        'close',
+      ]);
+      expect(await response.json()).toMatchObject({ error: { code: 'shutting_down' } });
+    }
+    // Who runs it can still look.
+    expect((await fetch(`${admin}/admin/v1/backends`)).status).toBe(200);
+    caller.abort();
+    expect((await gateway.ended).code).toBe(0);
+    return `/ready ${ready.status}, others 503 shutting_down; the idle connection is closed`;
   },
 );
 
-test('while it stops, readiness says no, new requests on old and new connections are told to come back, and connections close', async () => {
-  await serve();
-  const agent = new Agent({ keepAlive: true });
-  const ask = (path: string) =>
-    new Promise<{ status: number | undefined; headers: Record<string, unknown> }>((resolve, reject) => {
-      const request = httpGet(`${url}${path}`, { agent }, (response) => {
-        response.resume().once('end', () => resolve({ status: response.statusCode, headers: response.headers }));
-      });
-      request.once('error', reject);
-    });
-  expect((await ask('/ready')).status).toBe(200);
-  const idle = Object.values(agent.freeSockets).flat()[0];
-  const idleClosed = new Promise((resolve) => idle?.once('close', resolve));
-  const caller = new AbortController();
-  await stream('my-model@1', 10_000, caller.signal);
-  gateway.process.kill('SIGTERM');
-  await logged(/stopping: new requests/);
-  await idleClosed;
+row(
+  {
+    fault: 'it stops while callers have only connected, or never end their request',
+    required: 'it ends all the same',
+    mechanism: '`door.ts`: what is no request is not waited for',
+  },
+  async () => {
+    await serve();
+    const { port } = new URL(url);
+    const silent = connect(Number(port), '127.0.0.1');
+    const slow = connect(Number(port), '127.0.0.1', () => slow.write('POST /v1/completions HTTP/1.1\r\nhost: x\r\n'));
+    for (const socket of [silent, slow]) socket.on('error', () => {});
+    await until(() => slow.bytesWritten > 0);
+    gateway.process.kill('SIGTERM');
+    const since = performance.now();
+    expect((await gateway.ended).code).toBe(0);
+    expect(performance.now() - since).toBeLessThan(5_000);
+    return 'exit code 0';
+  },
+);
 
-  const ready = await fetch(`${url}/ready`);
-  expect([ready.status, await ready.json()]).toMatchObject([503, { ready: false, stopping: true }]);
-  expect((await fetch(`${url}/health`)).status).toBe(200);
-  for (const response of [await stream('my-model@1', 1), await fetch(`${url}/v1/models`)]) {
-    expect([response.status, response.headers.get('retry-after'), response.headers.get('connection')]).toEqual([
-      503,
-      '2',
-      'close',
-    ]);
-    expect(await response.json()).toMatchObject({ error: { code: 'shutting_down' } });
-  }
-  // Who runs it can still look.
-  expect((await fetch(`${admin}/admin/v1/backends`)).status).toBe(200);
-  caller.abort();
-  expect((await gateway.ended).code).toBe(0);
-});
+row(
+  {
+    fault: 'it stops, and a stream and one that waits do not end in `shutdown.graceMs`',
+    required: 'told why, and cut; the engine’s request is closed',
+    mechanism: '`shutdown.ts`',
+  },
+  async () => {
+    await serve({ shutdown: { graceMs: 300 } });
+    const running = await stream('my-model@1', 10_000);
+    const held = post('/v1/completions', { model: 'my-model@2', prompt: 'hi' });
+    await until(async () => /stepgate_waiting 1/.test(await (await fetch(`${url}/metrics`)).text()));
+    gateway.process.kill('SIGTERM');
+    const text = await running.text();
+    expect(text).toMatch(/data: \{"error":\{"message":"the gateway is stopping.*"code":"shutting_down"\}\}\n\n$/);
+    const refused = await held;
+    expect([refused.status, await refused.json()]).toMatchObject([503, { error: { code: 'shutting_down' } }]);
+    expect(await logged(/stopping: these have not ended/)).toMatchObject({ requests: 2, graceMs: 300 });
+    expect((await gateway.ended).code).toBe(0);
+    await until(() => sim.stats().running === 0);
+    return `an error event shutting_down; ${refused.status} shutting_down; exit code 0`;
+  },
+);
 
-test('who has only connected, or never ends its request, does not keep it from ending', async () => {
-  await serve();
-  const { port } = new URL(url);
-  const silent = connect(Number(port), '127.0.0.1');
-  const slow = connect(Number(port), '127.0.0.1', () => slow.write('POST /v1/completions HTTP/1.1\r\nhost: x\r\n'));
-  for (const socket of [silent, slow]) socket.on('error', () => {});
-  await until(() => slow.bytesWritten > 0);
-  gateway.process.kill('SIGTERM');
-  const since = performance.now();
-  expect((await gateway.ended).code).toBe(0);
-  expect(performance.now() - since).toBeLessThan(5_000);
-});
+row(
+  {
+    fault: 'a second signal',
+    required: 'it ends at once, the code says so, and what was registered is there',
+    mechanism: '`main.ts`; SQLite',
+  },
+  async () => {
+    await serve();
+    const running = await stream('my-model@1', 10_000);
+    gateway.process.kill('SIGTERM');
+    await logged(/stopping: new requests/);
+    // A terminal and npm both pass one Ctrl-C on: what comes within half a second is the same wish.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    gateway.process.kill('SIGTERM');
+    expect((await gateway.ended).code).toBe(143);
+    await expect(running.text()).rejects.toThrow();
+    const rows = new Database({ file: join(home, 'data', 'registry.sqlite'), pathOf: (digest) => digest });
+    expect(rows.checkpoints().map(({ name }) => name)).toEqual(['my-model@1', 'my-model@2']);
+    rows.close();
+    return 'exit code 143; both checkpoints are there';
+  },
+);
 
-test('after shutdown.graceMs those that are left are told why, and cut', async () => {
-  await serve({ shutdown: { graceMs: 300 } });
-  const running = await stream('my-model@1', 10_000);
-  const held = post('/v1/completions', { model: 'my-model@2', prompt: 'hi' });
-  await until(async () => /stepgate_waiting 1/.test(await (await fetch(`${url}/metrics`)).text()));
-  gateway.process.kill('SIGTERM');
-  const text = await running.text();
-  expect(text).toMatch(/data: \{"error":\{"message":"the gateway is stopping.*"code":"shutting_down"\}\}\n\n$/);
-  const refused = await held;
-  expect([refused.status, await refused.json()]).toMatchObject([503, { error: { code: 'shutting_down' } }]);
-  expect(await logged(/stopping: these have not ended/)).toMatchObject({ requests: 2, graceMs: 300 });
-  expect((await gateway.ended).code).toBe(0);
-  await until(() => sim.stats().running === 0);
-});
+row(
+  {
+    fault: 'SIGHUP with something wrong in the config',
+    required: 'refused whole with its line; the old one goes on',
+    mechanism: '`reload.ts`',
+  },
+  async () => {
+    await serve();
+    const before = await readFile(file(), 'utf8');
+    await write({ limits: { bodyBytesMax: 100 } });
+    gateway.process.kill('SIGHUP');
+    expect(await logged(/reloaded"/)).toMatchObject({ who: 'SIGHUP', changed: ['limits.bodyBytesMax'] });
+    expect((await post('/v1/completions', { model: 'my-model@1', prompt: 'x'.repeat(200) })).status).toBe(413);
 
-test('a second signal ends it at once, with an exit code that says so; what was registered is there', async () => {
-  await serve();
-  const running = await stream('my-model@1', 10_000);
-  gateway.process.kill('SIGTERM');
-  await logged(/stopping: new requests/);
-  // A terminal and npm both pass one Ctrl-C on: what comes within half a second is the same wish.
-  await new Promise((resolve) => setTimeout(resolve, 600));
-  gateway.process.kill('SIGTERM');
-  expect((await gateway.ended).code).toBe(143);
-  await expect(running.text()).rejects.toThrow();
-  const rows = new Database({ file: join(home, 'data', 'registry.sqlite'), pathOf: (digest) => digest });
-  expect(rows.checkpoints().map(({ name }) => name)).toEqual(['my-model@1', 'my-model@2']);
-  rows.close();
-});
-
-test('SIGHUP reads the config anew; one with something wrong in it is refused with its line, and the old one goes on', async () => {
-  await serve();
-  const before = await readFile(file(), 'utf8');
-  await write({ limits: { bodyBytesMax: 100 } });
-  gateway.process.kill('SIGHUP');
-  expect(await logged(/reloaded"/)).toMatchObject({ who: 'SIGHUP', changed: ['limits.bodyBytesMax'] });
-  expect((await post('/v1/completions', { model: 'my-model@1', prompt: 'x'.repeat(200) })).status).toBe(413);
-
-  await writeFile(file(), `${before}limits: { queueMax: none }\n`);
-  gateway.process.kill('SIGHUP');
-  const { about } = await logged(/reload refused/);
-  expect(about).toMatch(/gate\.yaml:\d+:\d+: limits\.queueMax/);
-  expect((await post('/v1/completions', { model: 'my-model@1', prompt: 'x'.repeat(200) })).status).toBe(413);
-  expect((await fetch(`${url}/ready`)).status).toBe(200);
-});
+    await writeFile(file(), `${before}limits: { queueMax: none }\n`);
+    gateway.process.kill('SIGHUP');
+    const { about } = await logged(/reload refused/);
+    expect(about).toMatch(/gate\.yaml:\d+:\d+: limits\.queueMax/);
+    expect((await post('/v1/completions', { model: 'my-model@1', prompt: 'x'.repeat(200) })).status).toBe(413);
+    expect((await fetch(`${url}/ready`)).status).toBe(200);
+    return 'refused with file, line and key; the old limits hold';
+  },
+);
