@@ -3,6 +3,7 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { Backend } from './backends/backend.ts';
 import {
   type Adapter,
   type AdapterId,
@@ -83,11 +84,12 @@ export class Adapters {
     const since = performance.now();
     const known = this.#known.get(adapter);
     const engine = fleet.get(backend);
+    const { life } = engine;
     const outcome = known
       ? await engine.load(known.adapter)
       : ({ kind: 'failed', fault: 'adapter', message: 'it is not in the store' } as const);
     const tookMs = performance.now() - since;
-    if (!fleet.has(engine)) return; // of an engine that left or was replaced nothing is to be told
+    if (!this.#isStill(engine, life)) return this.#sayOver('load', move);
     if (outcome.kind === 'loaded') {
       metrics.loaded(backend, tookMs);
       log.info({ ...move, tookMs }, 'loaded');
@@ -109,15 +111,28 @@ export class Adapters {
     metrics.unloading(backend, why);
     const since = performance.now();
     const engine = fleet.get(backend);
+    const { life } = engine;
     const outcome = await engine.unload(adapter);
-    if (!fleet.has(engine)) return;
+    if (!this.#isStill(engine, life)) return this.#sayOver('unload', move);
     if (outcome.kind === 'unloaded') {
       journal.tell({ type: 'unloaded', backend, adapter, tookMs: performance.now() - since });
       return feed({ type: 'unloaded', backend, adapter });
     }
     log.warn({ ...move, about: outcome.message }, 'unload failed');
     await sleep(UNLOAD_BACKOFF_MS, undefined, { ref: false });
-    if (fleet.has(engine)) feed({ type: 'unloadFailed', backend, adapter });
+    if (this.#isStill(engine, life)) feed({ type: 'unloadFailed', backend, adapter });
+  }
+
+  /**
+   * Of an engine that left, was replaced, or went down since, nothing is to be told: the router has heard that it holds nothing, and may have asked
+   * for the same again in its next life.
+   */
+  #isStill(engine: Backend, life: Backend['life']): boolean {
+    return this.#parts.fleet.has(engine) && engine.life === life;
+  }
+
+  #sayOver(type: 'load' | 'unload', move: Move): void {
+    this.#parts.log.info(move, `${type} ended with its engine`);
   }
 
   #say(type: 'load' | 'unload', move: Move): void {

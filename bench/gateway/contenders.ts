@@ -31,12 +31,14 @@ export interface StepgateOptions {
   readonly known: number;
   /** With Node's inspector listening. */
   readonly inspected?: boolean;
+  /** What Node is told; left out: as the container image and the systemd unit tell it. */
+  readonly node?: readonly string[];
 }
 
 const file = (name: string): string => new URL(name, import.meta.url).pathname;
 
-/** As the container image and the systemd unit run it: from its sources, Node would keep 29 MB for stripping types. */
 const NODE_OPTIONS = ['--max-semi-space-size=8'];
+/** From its sources, Node would keep 29 MB for stripping types. */
 const BUILT_MAIN = file('../../dist/main.js');
 
 export class Ring {
@@ -64,17 +66,13 @@ export class Ring {
     return { name: 'direct', version: '', port: this.#enginePort, pid: undefined, headers: {} };
   }
 
-  async stepgate(name: string, { known, inspected }: StepgateOptions): Promise<Contender> {
+  async stepgate(name: string, { known, inspected, node: flags = NODE_OPTIONS }: StepgateOptions): Promise<Contender> {
     const site = await this.#site();
     await fillRegistry({ data: join(site.dir, 'data'), from: FIRST_STEP, count: known });
     const config = join(site.dir, 'stepgate.yaml');
     writeFileSync(config, configOf(site));
     const inspectorPort = inspected ? await freePort() : undefined;
-    const node = [
-      process.execPath,
-      ...NODE_OPTIONS,
-      ...(inspectorPort ? [`--inspect=127.0.0.1:${inspectorPort}`] : []),
-    ];
+    const node = [process.execPath, ...flags, ...(inspectorPort ? [`--inspect=127.0.0.1:${inspectorPort}`] : [])];
     const serve = [BUILT_MAIN, 'serve', '--log-level', 'warn', '--config', config];
     const { version } = JSON.parse(readFileSync(file('../../package.json'), 'utf8'));
     const contender = await this.#run({ name, version, site, command: [...node, ...serve] });

@@ -15,7 +15,8 @@ import { soak } from './soak.ts';
 
 const USAGE = `npm run bench:gateway -- [--quick] [--against NAMES] [--only SCENARIOS] [--json FILE] [--write] [--soak N]
   --quick            under two minutes: fewer scenarios, shorter rounds, without the slowest peers
-  --against NAMES    direct,${Object.keys(PEERS).join(',')},stepgate; peers are installed when asked for
+  --against NAMES    direct,${Object.keys(PEERS).join(',')},stepgate; peers are installed when asked for.
+                     "stepgate --max-semi-space-size=16": told this to Node instead of what is shipped
   --only SCENARIOS   ${SCENARIOS.map(({ id }) => id).join(',')}
   --rounds N         of each scenario and contender, after one that warms up
   --json FILE        the figures
@@ -53,6 +54,8 @@ async function enter(ring: Ring): Promise<Contender[]> {
   for (const name of contenders) {
     if (name === 'direct') all.push(ring.direct());
     else if (name === 'stepgate') all.push(await ring.stepgate(name, { known: 100 }));
+    else if (name.startsWith('stepgate '))
+      all.push(await ring.stepgate(name, { known: 100, node: name.split(' ').slice(1) }));
     else
       await ring.peer(name).then(
         (peer) => all.push(peer),

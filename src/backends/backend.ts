@@ -82,6 +82,11 @@ export class Backend {
     return this.#era !== undefined;
   }
 
+  /** Another object each time that it comes up; undefined while it is down. */
+  get life(): object | undefined {
+    return this.#era;
+  }
+
   /** What it is while up, why not while down: a line for people. */
   get about(): string {
     return this.#about;

@@ -39,6 +39,11 @@ export class Faults {
     return next.fault;
   }
 
+  /** How many times somebody is still to meet one. */
+  get left(): number {
+    return [...this.#queues.values()].flat().reduce((total, { times }) => total + times, 0);
+  }
+
   clear(): void {
     this.#queues.clear();
   }

@@ -26,6 +26,8 @@ export interface Sim {
   accept(): Promise<void>;
   /** The next `times` requests (default 1) at the door meet this fault; Infinity until `clearFaults`. */
   fault(door: Door, fault: Fault, times?: number): void;
+  /** How many requests have still to meet one. */
+  faultsLeft(): number;
   clearFaults(): void;
   /** Drops the adapter's name without anybody having asked. */
   forget(name: string): void;
@@ -87,6 +89,7 @@ export async function startSim(options: SimOptions = {}): Promise<Sim> {
     refuse,
     accept,
     fault: (door, fault, times = 1) => site.faults.add(door, fault, times),
+    faultsLeft: () => site.faults.left,
     clearFaults: () => site.faults.clear(),
     forget: (name) => site.machine.engine.forget(name),
     stats: () => site.machine.stats(),

@@ -26,10 +26,7 @@ export class Engines {
   #areIll = false;
   readonly #complaints: string[] = [];
   readonly #orphans = new Set<string>();
-  /**
-   * In this life they have dropped an adapter, which is another one to them when it is loaded again, beside what still runs on it; or the life began
-   * between two looks of the gateway, which takes the list of the first one for the truth, though more has been loaded and runs since.
-   */
+  /** In this life they have dropped an adapter, which is another one to them when it is loaded again, beside what still runs on it. */
   readonly #forgetful = new Set<Engine>();
   /** Where weights lie that the gateway knows nothing of. */
   readonly #alien = new Set<string>();
