@@ -14,7 +14,8 @@ const LOOK_MS = 50;
 const SOCKETS_OF_AN_ENGINE = 5;
 const SOCKETS_OF_ITS_OWN = 6;
 const FILES_MORE_MAX = 2;
-const HEAP_MORE_MAX = { times: 1.15, bytes: 5 * 2 ** 20 };
+/** A checkpoint that is known is remembered, deleted or not, with its revisions and their names. */
+const HEAP_MORE_MAX = { times: 1.15, bytes: 5 * 2 ** 20, bytesPerStep: 4096 };
 
 interface BackendRow {
   readonly name: string;
@@ -129,7 +130,7 @@ function reconcileAliases(book: ModelBooks, rows: readonly { alias: string; step
 export class Leaks {
   readonly #scene: Scene;
   #life = -1;
-  #first: { holdings: Holdings; heapBytes: number } | undefined;
+  #first: { holdings: Holdings; heapBytes: number; steps: number } | undefined;
   /** At the last look, after a collection. */
   heapBytes = 0;
 
@@ -139,18 +140,20 @@ export class Leaks {
 
   /** In a calm. The first one of each life is what the others are compared with. */
   async look(): Promise<readonly string[]> {
-    const { gateway } = this.#scene;
+    const { gateway, books } = this.#scene;
+    const steps = [...books.models.values()].reduce((total, model) => total + model.steps.size, 0);
     // First: a collection closes files that somebody has forgotten.
     const holdings = await gateway.holdings();
     const heapBytes = await gateway.heapBytes();
     this.heapBytes = heapBytes;
     if (this.#first === undefined || this.#life !== gateway.downs.length) {
       this.#life = gateway.downs.length;
-      this.#first = { holdings, heapBytes };
+      this.#first = { holdings, heapBytes, steps };
       return [];
     }
     const before = this.#first;
-    const heapMax = before.heapBytes * HEAP_MORE_MAX.times + HEAP_MORE_MAX.bytes;
+    const { times, bytes, bytesPerStep } = HEAP_MORE_MAX;
+    const heapMax = before.heapBytes * times + bytes + (steps - before.steps) * bytesPerStep;
     const mb = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
     return [
       ...(heapBytes > heapMax ? [`the heap grew from ${mb(before.heapBytes)} to ${mb(heapBytes)}`] : []),
