@@ -28,14 +28,15 @@ const engineUrl = z
     return bare;
   });
 
-const backend = section('One engine server.', {
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-      'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
-    )
-    .meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
+export const backendName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
+  );
+
+const row = section('One engine server.', {
+  name: backendName.meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
   url: engineUrl,
   kind: z.enum(['vllm']).default('vllm').describe('What the engine speaks.'),
   slots: z
@@ -74,7 +75,17 @@ const backend = section('One engine server.', {
     examples: ['/mnt/stepgate/adapters'],
   }),
   ...engineCredentials,
-}).refine(oneKeyAtMost, 'write keyFile or keyEnv, not both');
+});
+const backend = row.refine(oneKeyAtMost, 'write keyFile or keyEnv, not both');
+
+const inConfigOnly = z
+  .never(
+    'is for the config only: from outside, no file or variable of the gateway can be named; write this backend there',
+  )
+  .optional();
+
+/** One that comes by the admin API. */
+export const addedBackend = row.extend({ keyFile: inConfigOnly, keyEnv: inConfigOnly, caFile: inConfigOnly });
 
 export const backends = z
   .array(backend)

@@ -52,6 +52,14 @@ export interface ModelConfig {
   readonly keep?: KeepRule | undefined;
 }
 
+/** How engines of the gateway's own are started, and whether. */
+export interface EnginesConfig {
+  /** Undefined: while `admin` is a loopback address. */
+  readonly enabled?: boolean | undefined;
+  readonly command: readonly string[];
+  readonly commands: Readonly<Record<string, readonly string[]>>;
+}
+
 /** When an engine or an adapter is kept out of use. */
 export interface HealthOptions {
   readonly ejectAfter: number;
@@ -72,6 +80,7 @@ export interface Config {
   /** Absolute. */
   readonly data: string;
   readonly backends: readonly BackendConfig[];
+  readonly engines: EnginesConfig;
   readonly models: ReadonlyMap<ModelName, ModelConfig>;
   /** Absolute directories from which checkpoints may be registered; none: any of them, while `listen` is a loopback address. */
   readonly roots: readonly string[];
@@ -168,6 +177,7 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
     'listen',
     'admin',
     'access',
+    'engines',
     'store',
     'discovery',
     'limits',

@@ -1,0 +1,286 @@
+// The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
+import { realpathSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { type Config, isLoopback } from '../config.ts';
+import { as, type BackendName } from '../domain.ts';
+import { StepgateError } from '../errors.ts';
+import type { Gateway } from '../gateway.ts';
+import type { JoinedChange } from '../joined.ts';
+import type { EngineRow } from '../registry/store.ts';
+import { BACKOFF, type BackoffOptions } from './backoff.ts';
+import { Engine, type EngineState } from './engine.ts';
+import { LogFile } from './log-file.ts';
+import { findPort, isFree } from './ports.ts';
+import { findProgram, isSupported } from './processes.ts';
+import { backendOf, commandOf, wordsOf } from './spec.ts';
+import { servedBy, usableRoot, wantedOf } from './wanted.ts';
+
+export interface EnginesParts {
+  readonly gateway: Gateway;
+  readonly rejoin: (change: JoinedChange) => Promise<void>;
+  /** What engines are started with, besides their own. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly log: Logger;
+  readonly backoff?: BackoffOptions;
+}
+
+export interface UpRequest {
+  readonly name: string;
+  /** A checkpoint's name or id, or the absolute directory of a full model. */
+  readonly checkpoint: string;
+  /** A name of `engines.commands`, or a command. Undefined: `engines.command`. */
+  readonly command?: string | undefined;
+  /** Where the base is. Undefined: where the checkpoint, or an engine that serves it, says. */
+  readonly root?: string | undefined;
+  readonly port?: number | undefined;
+  readonly waitMs: number;
+  /** Also where a running backend would serve it. */
+  readonly own: boolean;
+  readonly flags: readonly string[];
+}
+
+/** One that never got ready: nothing is left of it but what it said. */
+export interface EngineFailure {
+  readonly name: string;
+  readonly about: string;
+  readonly log: LogFile;
+}
+
+export type Up =
+  | { readonly kind: 'started'; readonly engine: Engine }
+  | { readonly kind: 'served'; readonly backend: BackendName; readonly model: string };
+
+const FAILURES_MAX = 100;
+
+export class Engines {
+  readonly #parts: EnginesParts;
+  readonly #engines = new Map<string, Engine>();
+  /** The last ones, by name. */
+  readonly #failures = new Map<string, EngineFailure>();
+  /** Names and ports of those that are about to be started. */
+  readonly #coming = new Map<string, number>();
+  readonly #downs = new Map<string, Promise<void>>();
+
+  constructor(parts: EnginesParts) {
+    this.#parts = parts;
+    for (const row of this.#rows.engines()) this.#make(row);
+  }
+
+  /** Finds again those that an earlier gateway started. */
+  start(): void {
+    for (const engine of this.all()) {
+      if (engine.row.phase === 'stopping') void this.#away(engine.row.name, engine);
+      else engine.resume();
+    }
+  }
+
+  /** They go on without the gateway. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#engines.values()].map((engine) => engine.close()));
+  }
+
+  all(): readonly Engine[] {
+    return [...this.#engines.values()];
+  }
+
+  get(name: string): Engine | undefined {
+    return this.#engines.get(name);
+  }
+
+  failure(name: string): EngineFailure | undefined {
+    return this.#failures.get(name);
+  }
+
+  get #rows() {
+    return this.#parts.gateway.registry.backendRows;
+  }
+
+  /** @throws StepgateError forbidden, conflict, invalid_request, model_not_found, checkpoint_not_servable, ...: nothing was started */
+  async up(request: UpRequest, who: string): Promise<Up> {
+    const { gateway } = this.#parts;
+    const { name } = request;
+    const wanted = await wantedOf(gateway, request);
+    const backend = request.own ? undefined : servedBy(gateway, wanted);
+    if (backend !== undefined) return { kind: 'served', backend, model: wanted.model };
+    const command = await this.#command(request.command);
+    this.#checkName(name);
+    this.#coming.set(name, 0);
+    try {
+      const port = await this.#port(request.port);
+      this.#coming.set(name, port);
+      const root = await usableRoot(wanted, request.root);
+      const { base, rank, model } = wanted;
+      const { waitMs, flags } = request;
+      const spec = { ...commandOf({ command, root, base, port, rank, flags }), model, waitMs };
+      const taken = gateway.config.backends.find(({ url }) => url === spec.url);
+      if (taken !== undefined) throw new StepgateError('conflict', `${spec.url} is backend "${taken.name}" already`);
+      const createdAtMs = Date.now();
+      const row: EngineRow = {
+        ...{ name: as<BackendName>(name), phase: 'starting', spec, who, createdAtMs },
+        process: undefined,
+        about: undefined,
+      };
+      await this.#logOf(name).begin();
+      this.#rows.commit([{ kind: 'engineChanged', engine: row }]);
+      this.#failures.delete(name);
+      const engine = this.#make(row);
+      engine.begin();
+      return { kind: 'started', engine };
+    } finally {
+      this.#coming.delete(name);
+    }
+  }
+
+  /** Drains it unless forced, then ends it. Joins one that is under way. @throws StepgateError backend_not_found, storage_full */
+  async down(name: string, { who, force }: { readonly who: string; readonly force: boolean }): Promise<void> {
+    const engine = this.find(name);
+    const { cordons, fleet } = this.#parts.gateway;
+    const backend = engine.row.name;
+    if (!force && fleet.members.has(backend)) {
+      cordons.drain(backend, { who, force: true });
+      await cordons.untilDrained(backend);
+    }
+    const under = this.#downs.get(name) ?? this.#away(name, engine).finally(() => this.#downs.delete(name));
+    this.#downs.set(name, under);
+    await under;
+  }
+
+  /** @throws StepgateError backend_not_found */
+  find(name: string): Engine {
+    const engine = this.#engines.get(name);
+    if (engine !== undefined) return engine;
+    const known = [...this.#engines.keys()].join(', ');
+    const isBackend = [...this.#parts.gateway.fleet.members.keys()].some((backend) => backend === name);
+    const message = isBackend
+      ? `"${name}" is a backend, but no engine that the gateway started`
+      : `the gateway started no engine "${name}"; ${known === '' ? 'there is none' : `there are ${known}`}`;
+    throw new StepgateError('backend_not_found', message, { param: 'name' });
+  }
+
+  /** The log of an engine, also of one that is gone; undefined: there never was one of this name. */
+  async logOf(name: string): Promise<LogFile | undefined> {
+    const log = this.#logOf(name);
+    return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name) && (await log.exists()) ? log : undefined;
+  }
+
+  async #away(name: string, engine: Engine): Promise<void> {
+    await this.#leave(engine);
+    await engine.end();
+    // It may have got ready meanwhile.
+    await this.#leave(engine);
+    this.#rows.commit([{ kind: 'engineGone', name: engine.row.name }]);
+    this.#engines.delete(name);
+    this.#parts.log.info({ engine: name }, 'engine ended');
+  }
+
+  async #leave({ row: { name } }: Engine): Promise<void> {
+    const { gateway, rejoin } = this.#parts;
+    if (gateway.fleet.members.has(name)) await rejoin({ kind: 'remove', name });
+  }
+
+  #make(row: EngineRow): Engine {
+    const { rejoin, log, backoff = BACKOFF } = this.#parts;
+    const { name, who, createdAtMs } = row;
+    const file = this.#logOf(name);
+    const engine = new Engine({
+      ...{ row, log: file, backoff },
+      env: () => this.#environment(),
+      save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
+      onReady: (ready) =>
+        rejoin({
+          kind: 'add',
+          backend: { config: backendOf(ready), origin: 'engine', who, sinceMs: createdAtMs },
+        }),
+      onNeverReady: (about) => {
+        this.#rows.commit([{ kind: 'engineGone', name }]);
+        this.#engines.delete(name);
+        this.#failures.set(name, { name, about, log: file });
+        for (const [first] of this.#failures) if (this.#failures.size > FAILURES_MAX) this.#failures.delete(first);
+        log.error({ engine: name, about, log: file.path }, 'engine did not get ready: it is given up');
+      },
+      logger: log,
+      nowMs: Date.now,
+    });
+    this.#engines.set(name, engine);
+    return engine;
+  }
+
+  #logOf(name: string): LogFile {
+    return LogFile.of(realpathSync(this.#parts.gateway.config.data), name);
+  }
+
+  /** What is the gateway's alone does not reach an engine. */
+  #environment(): NodeJS.ProcessEnv {
+    const { environment, gateway } = this.#parts;
+    const secret = new Set(gateway.config.backends.flatMap(({ keyEnv }) => keyEnv ?? []));
+    const kept = Object.entries(environment).filter(([key]) => !secret.has(key) && !key.startsWith('STEPGATE_'));
+    return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
+  }
+
+  #checkName(name: string): void {
+    const { fleet } = this.#parts.gateway;
+    if (this.#engines.has(name) || this.#coming.has(name)) {
+      const state = this.#engines.get(name)?.state.kind ?? 'starting';
+      throw conflict(
+        `there is an engine "${name}" already (${state}): "stepgate down ${name}" ends it, or choose another name`,
+      );
+    }
+    if ([...fleet.members.keys()].some((backend) => backend === name))
+      throw conflict(`there is a backend "${name}" already; choose another name`);
+  }
+
+  async #port(wanted: number | undefined): Promise<number> {
+    const taken = new Set([...this.all().map(({ spec }) => Number(new URL(spec.url).port)), ...this.#coming.values()]);
+    const port = wanted ?? (await findPort(taken));
+    if (port === undefined) throw conflict('no port from 8100 to 8999 is free: give one with --port');
+    if (wanted === undefined || (!taken.has(port) && (await isFree(port)))) return port;
+    throw conflict(`port ${port} is taken ("lsof -i :${port}" says by whom): give another, or leave --port out`);
+  }
+
+  /** @throws StepgateError forbidden, invalid_request */
+  async #command(said: string | undefined): Promise<readonly string[]> {
+    const { config } = this.#parts.gateway;
+    checkEnabled(config);
+    const { command: byDefault, commands } = config.engines;
+    const named = said === undefined ? byDefault : Object.hasOwn(commands, said) ? commands[said] : undefined;
+    const command = named ?? freeCommand(config, said ?? '');
+    const [program = ''] = command;
+    if (program.includes('/') && !program.startsWith('/'))
+      throw refused(`write the whole path of ${program}: the gateway does not run in your directory`);
+    if ((await findProgram(program, this.#parts.environment.PATH)) !== undefined) return command;
+    throw refused(
+      program.includes('/')
+        ? `${program} is no program that the gateway's user may run`
+        : `${program} is not on the gateway's PATH: ${program === 'vllm' ? 'install vLLM ("pip install vllm") where the gateway runs, or say' : 'say'} where it is: --engine-command "/path/to/${program}${program === 'vllm' ? ' serve' : ' ...'}", or engines.command in the config`,
+    );
+  }
+}
+
+export const isTransient = ({ kind }: EngineState): boolean => kind === 'starting' || kind === 'stopping';
+
+/** To start an engine is to run a program as the gateway's user. */
+function checkEnabled({ engines, admin }: Config): void {
+  if (!isSupported())
+    throw forbidden('engines of its own are started on Linux only: what it finds them again by is in /proc');
+  if (engines.enabled === false) throw forbidden('engines.enabled in the config says that none is started here');
+  if (engines.enabled === undefined && !isLoopback(admin.host))
+    throw forbidden(
+      "the admin listener can be reached by others, and to start an engine is to run a program as the gateway's user: if that is meant, set engines.enabled: true",
+    );
+}
+
+/** Any program at all, by who reaches the admin listener: only where that is this machine alone. */
+function freeCommand({ admin, engines }: Config, said: string): readonly string[] {
+  const names = Object.keys(engines.commands);
+  if (!isLoopback(admin.host))
+    throw forbidden(
+      `--engine-command takes a name of engines.commands in the config here, since the admin listener can be reached by others; ${names.length === 0 ? 'there is none' : `there are ${names.join(', ')}`}`,
+    );
+  const words = wordsOf(said);
+  if (words.length > 0) return words;
+  throw refused('--engine-command is empty: write for example "/opt/vllm/bin/vllm serve"');
+}
+
+const refused = (message: string) => new StepgateError('invalid_request', message, { param: 'command' });
+const forbidden = (message: string) => new StepgateError('forbidden', message);
+const conflict = (message: string) => new StepgateError('conflict', message, { param: 'name' });
