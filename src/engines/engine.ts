@@ -2,6 +2,7 @@
 // finds it again. What it is started with was decided before (spec.ts); it must not know the router, nor HTTP towards callers.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { NoAnswer } from '../backends/ask.ts';
 import { DRIVERS } from '../backends/drivers.ts';
 import { enginePool } from '../backends/pool.ts';
 import type { EngineRow } from '../registry/store.ts';
@@ -51,7 +52,7 @@ export class Engine {
   #state: EngineState;
   #life: Promise<void> = Promise.resolve();
   #ending: Promise<void> | undefined;
-  #starts = 0;
+  #restarts = 0;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -72,7 +73,7 @@ export class Engine {
 
   /** How often it was started again since this gateway knows it. */
   get restarts(): number {
-    return Math.max(0, this.#starts - 1);
+    return this.#restarts;
   }
 
   /** The number of its process; undefined: none runs. */
@@ -134,7 +135,10 @@ export class Engine {
       { engine: name, pid: found?.pid },
       found ? 'engine found again' : 'engine has ended meanwhile',
     );
-    if (found === undefined) await endProcess(process, this.log, TERM_MS);
+    if (found === undefined) {
+      this.#restarts += 1;
+      await endProcess(process, this.log, TERM_MS);
+    }
     await this.#loop(found);
   }
 
@@ -152,6 +156,7 @@ export class Engine {
       this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
       await sleep(waitMs, undefined, { signal: this.#leaving.signal, ref: false }).catch(() => {});
       if (this.#isLeaving) return;
+      this.#restarts += 1;
     }
   }
 
@@ -190,7 +195,6 @@ export class Engine {
 
   async #start(): Promise<Started> {
     const { env, logger } = this.#parts;
-    this.#starts += 1;
     const started = await startProcess(this.spec.argv, { env: env(), log: this.log });
     const { pid, born } = started;
     this.#save({ process: { pid, born } });
@@ -204,17 +208,17 @@ export class Engine {
     const pool = enginePool(url, { connectMs: ANSWER_MS });
     const driver = DRIVERS.vllm({ url, slots, dispatcher: pool });
     const sinceMs = this.#state.kind === 'starting' ? this.#state.sinceMs : this.#parts.nowMs();
-    let last = 'it does not answer';
+    let last = '';
     try {
       while (!signal.aborted) {
         try {
           await driver.probe(AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]));
           return undefined;
         } catch (error) {
-          last = error instanceof Error ? error.message : String(error);
+          last = sayUnready(error, url);
         }
         if (this.#parts.nowMs() - sinceMs >= waitMs)
-          return `it was not ready within ${Math.round(waitMs / 1000)} s: ${last}`;
+          return `it was not ready within ${Math.round(waitMs / 1000)} s (${last})`;
         await sleep(ASK_MS, undefined, { signal, ref: false }).catch(() => {});
       }
       return TAKEN_BACK;
@@ -239,6 +243,11 @@ export class Engine {
     this.#row = { ...this.#row, ...change };
     this.#parts.save(this.#row);
   }
+}
+
+function sayUnready(error: unknown, url: string): string {
+  if (error instanceof NoAnswer && error.kind === 'refused') return `nothing listens at ${url}`;
+  return error instanceof Error ? error.message : String(error);
 }
 
 const aborted = (signal: AbortSignal): Promise<string> =>

@@ -1,5 +1,4 @@
 // The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
-import { realpathSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { type Config, isLoopback } from '../config.ts';
 import { as, type BackendName } from '../domain.ts';
@@ -8,7 +7,7 @@ import type { Gateway } from '../gateway.ts';
 import type { JoinedChange } from '../joined.ts';
 import type { EngineRow } from '../registry/store.ts';
 import { BACKOFF, type BackoffOptions } from './backoff.ts';
-import { Engine, type EngineState } from './engine.ts';
+import { Engine } from './engine.ts';
 import { LogFile } from './log-file.ts';
 import { findPort, isFree } from './ports.ts';
 import { findProgram, isSupported } from './processes.ts';
@@ -120,7 +119,7 @@ export class Engines {
         process: undefined,
         about: undefined,
       };
-      await this.#logOf(name).begin();
+      await this.#logOf(name).begin().catch(sayFull);
       this.#rows.commit([{ kind: 'engineChanged', engine: row }]);
       this.#failures.delete(name);
       const engine = this.#make(row);
@@ -206,7 +205,7 @@ export class Engines {
   }
 
   #logOf(name: string): LogFile {
-    return LogFile.of(realpathSync(this.#parts.gateway.config.data), name);
+    return LogFile.of(this.#parts.gateway.config.data, name);
   }
 
   /** What is the gateway's alone does not reach an engine. */
@@ -256,8 +255,6 @@ export class Engines {
   }
 }
 
-export const isTransient = ({ kind }: EngineState): boolean => kind === 'starting' || kind === 'stopping';
-
 /** To start an engine is to run a program as the gateway's user. */
 function checkEnabled({ engines, admin }: Config): void {
   if (!isSupported())
@@ -279,6 +276,11 @@ function freeCommand({ admin, engines }: Config, said: string): readonly string[
   const words = wordsOf(said);
   if (words.length > 0) return words;
   throw refused('--engine-command is empty: write for example "/opt/vllm/bin/vllm serve"');
+}
+
+function sayFull(error: NodeJS.ErrnoException): never {
+  if (error.code !== 'ENOSPC') throw error;
+  throw new StepgateError('storage_full', 'The disk under `data` is full: nothing was started.', { cause: error });
 }
 
 const refused = (message: string) => new StepgateError('invalid_request', message, { param: 'command' });

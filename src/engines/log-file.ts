@@ -1,7 +1,7 @@
 // What one engine says: a file that it writes itself, so that it goes on when the gateway ends. Bounded: what is full becomes the one before,
 // and of those there is one. It knows no process.
 import { closeSync, openSync } from 'node:fs';
-import { copyFile, mkdir, open, rename, stat, truncate } from 'node:fs/promises';
+import { copyFile, mkdir, open, rm, stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -29,10 +29,10 @@ export class LogFile {
     return `${this.path}.1`;
   }
 
-  /** Begins an empty one. */
+  /** Begins an empty one, in place of what an earlier engine of this name has said. */
   async begin(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-    await rename(this.path, this.#before).catch(ifThere);
+    await Promise.all([this.path, this.#before].map((path) => rm(path, { force: true })));
     closeSync(openSync(this.path, 'a', 0o600));
   }
 
