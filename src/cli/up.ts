@@ -11,6 +11,7 @@ import { Failure, sayAge, type Terminal } from './terminal.ts';
 const LOOK_MS = 250;
 /** To a file or a pipe no more than a line in this time. */
 const SAY_MS = 5_000;
+const CHARACTERS_MAX = 160;
 
 interface UpOptions extends AdminOptions {
   readonly checkpoint: string;
@@ -122,7 +123,7 @@ async function untilReady(first: Engine, { look, terminal }: Watching): Promise<
     const text = `${now.name}: ${sayAge(performance.now() - since)}: ${now.lines.at(-1) ?? 'nothing said yet'}`;
     if (terminal?.interactive) terminal.show(text.slice(0, terminal.width - 1));
     else if (performance.now() - saidAt >= SAY_MS) {
-      terminal?.out(text);
+      terminal?.out(text.slice(0, CHARACTERS_MAX));
       saidAt = performance.now();
     }
     await sleep(LOOK_MS);

@@ -148,12 +148,11 @@ export class Engine {
     for (let found = first; ; found = undefined) {
       const { upMs, about } = await this.#run(found);
       if (this.#isLeaving) return;
+      const waitMs = this.#row.phase === 'starting' ? undefined : this.#backoff.ended(upMs);
+      if (waitMs !== undefined) this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
       await endProcess(this.#row.process, this.log, TERM_MS);
-      if (this.#row.phase === 'starting') return this.#neverReady(about);
-      const waitMs = this.#backoff.ended(upMs);
-      if (waitMs === undefined) return this.#giveUp(about);
+      if (waitMs === undefined) return this.#row.phase === 'starting' ? this.#neverReady(about) : this.#giveUp(about);
       logger.warn({ engine: name, about, waitMs }, 'engine ended: it is started again');
-      this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
       await sleep(waitMs, undefined, { signal: this.#leaving.signal, ref: false }).catch(() => {});
       if (this.#isLeaving) return;
       this.#restarts += 1;

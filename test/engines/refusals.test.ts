@@ -87,8 +87,8 @@ test('where the config says that none is started, none is; where others reach th
   await house.write(1);
   expect(messageOf(await upAsk(house))).toBe('403 engines.enabled in the config says that none is started here');
 
-  const { secret } = (await house.admin('POST', '/keys', { name: 'root', scopes: ['admin'] })).body as {
-    secret: string;
+  const { key } = (await house.admin('POST', '/keys', { name: 'root', scopes: ['admin'] })).body as {
+    key: string;
   };
   await house.running.close({ now: true });
   const open = { admin: '0.0.0.0:0', access: { hosts: ['127.0.0.1'] } };
@@ -99,7 +99,7 @@ test('where the config says that none is started, none is; where others reach th
     });
     const response = await fetch(`${there.running.adminUrl.replace('0.0.0.0', '127.0.0.1')}/admin/v1/engines`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${secret}` },
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
       body: JSON.stringify({ name: 'mine', checkpoint: 'my-model@1', ...more }),
     });
     const answer = messageOf({ status: response.status, body: await response.json() });
