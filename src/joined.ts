@@ -16,6 +16,9 @@ export interface JoinedBackend {
   readonly sinceMs: number;
 }
 
+/** Each is asked whether it is up, every `probe.everyMs`. */
+const JOINED_MAX = 1_000;
+
 export type JoinedChange =
   | { readonly kind: 'add'; readonly backend: JoinedBackend }
   | { readonly kind: 'remove'; readonly name: BackendName };
@@ -56,6 +59,8 @@ export class Joined {
     const others = [...this.#all.values()].filter(({ config: { name } }) => name !== nameOf(change));
     if (change.kind === 'remove') return join(config, others);
     const { backend } = change;
+    if (this.#all.size >= JOINED_MAX)
+      throw conflict(`${JOINED_MAX} backends were added already: remove some, or write them into the config`);
     if (this.#all.has(backend.config.name)) throw conflict(`there is a backend "${backend.config.name}" already`);
     const same = [...config.backends, ...others.map((other) => other.config)].find((one) =>
       clashes(one, backend.config),

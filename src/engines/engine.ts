@@ -20,6 +20,8 @@ export interface EngineParts {
   readonly save: (row: EngineRow) => void;
   /** It is ready for the first time. Resolves when requests can be placed there. */
   readonly onReady: (row: EngineRow) => Promise<void>;
+  /** It has ended by itself. */
+  readonly onEnd: () => void;
   /** It never got ready, and nothing of it is left but its log. */
   readonly onNeverReady: (about: string) => void;
   readonly logger: Logger;
@@ -94,7 +96,10 @@ export class Engine {
 
   /** Ends its process and all that it started. Idempotent. Resolves when nothing of it lives. */
   end(): Promise<void> {
-    this.#ending ??= this.#end();
+    this.#ending ??= this.#end().catch((error: unknown) => {
+      this.#ending = undefined;
+      throw error;
+    });
     return this.#ending;
   }
 
@@ -148,6 +153,7 @@ export class Engine {
     for (let found = first; ; found = undefined) {
       const { upMs, about } = await this.#run(found);
       if (this.#isLeaving) return;
+      this.#parts.onEnd();
       const waitMs = this.#row.phase === 'starting' ? undefined : this.#backoff.ended(upMs);
       if (waitMs !== undefined) this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
       await endProcess(this.#row.process, this.log, TERM_MS);

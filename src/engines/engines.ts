@@ -49,6 +49,7 @@ export type Up =
   | { readonly kind: 'started'; readonly engine: Engine }
   | { readonly kind: 'served'; readonly backend: BackendName; readonly model: string };
 
+const ENGINES_MAX = 100;
 const FAILURES_MAX = 100;
 
 export class Engines {
@@ -68,9 +69,18 @@ export class Engines {
   /** Finds again those that an earlier gateway started. */
   start(): void {
     for (const engine of this.all()) {
-      if (engine.row.phase === 'stopping') void this.#away(engine.row.name, engine);
+      if (engine.row.phase === 'stopping') this.#finish(engine);
       else engine.resume();
     }
+  }
+
+  /** A gateway ended while it ended this one. */
+  #finish(engine: Engine): void {
+    const { name } = engine.row;
+    const { log } = this.#parts;
+    this.#away(name, engine).catch((error: unknown) =>
+      log.error({ err: error, engine: name }, 'engine: could not be ended'),
+    );
   }
 
   /** They go on without the gateway. */
@@ -178,7 +188,7 @@ export class Engines {
   }
 
   #make(row: EngineRow): Engine {
-    const { rejoin, log, backoff = BACKOFF } = this.#parts;
+    const { gateway, rejoin, log, backoff = BACKOFF } = this.#parts;
     const { name, who, createdAtMs } = row;
     const file = this.#logOf(name);
     const engine = new Engine({
@@ -190,6 +200,7 @@ export class Engines {
           kind: 'add',
           backend: { config: backendOf(ready), origin: 'engine', who, sinceMs: createdAtMs },
         }),
+      onEnd: () => gateway.metrics.engineEnded(name),
       onNeverReady: (about) => {
         this.#rows.commit([{ kind: 'engineGone', name }]);
         this.#engines.delete(name);
@@ -218,6 +229,8 @@ export class Engines {
 
   #checkName(name: string): void {
     const { fleet } = this.#parts.gateway;
+    if (this.#engines.size >= ENGINES_MAX)
+      throw conflict(`there are ${ENGINES_MAX} engines already: "stepgate down" ends one`);
     if (this.#engines.has(name) || this.#coming.has(name)) {
       const state = this.#engines.get(name)?.state.kind ?? 'starting';
       throw conflict(

@@ -5,7 +5,7 @@ import { copyFile, mkdir, open, rm, stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const BYTES_MAX = 8 * 1024 * 1024;
+const BYTES_MAX = 8_388_608;
 /** Of the end, for its last lines. */
 const TAIL_BYTES = 256 * 1024;
 const PIECE_BYTES = 64 * 1024;

@@ -35,7 +35,8 @@ async function ofDirectory({ registry: { catalog } }: Seen, dir: string, name: s
       'checkpoint_invalid',
       `${dir} is an adapter: register it first ("stepgate register my-model@5 ${dir}"), then: --checkpoint my-model@5`,
     );
-  if (catalog.hasExact(name) || catalog.has(name))
+  const isServed = catalog.bases.some((base) => base.name === name && base.root === dir);
+  if (!isServed && (catalog.hasExact(name) || catalog.has(name)))
     throw problem(
       'conflict',
       `"${name}" is a model's name already: the full model would be asked for by it; choose another`,
