@@ -1,5 +1,5 @@
 // Engines that the gateway starts itself, from the admin API: each is a real process behind vLLM's command line.
-import { stat, writeFile } from 'node:fs/promises';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { isFree } from '../../src/engines/ports.ts';
@@ -186,6 +186,16 @@ describe('when the gateway ends and comes again', () => {
     const next = await reopened(house);
     await until(async () => (await engineOf(next)).state === 'up');
     expect(await engineOf(next)).toMatchObject({ pid, restarts: 0 });
+  });
+
+  test('one whose log somebody deleted is found by its number', async () => {
+    const house = await houseWithStep();
+    const { pid, log } = await up(house);
+    await house.running.engines.close();
+    await rm(log);
+    const next = await reopened(house);
+    await until(async () => (await engineOf(next)).state === 'up');
+    expect(await engineOf(next)).toMatchObject({ pid, restarts: 0, lines: [] });
   });
 
   test('a start that ended meanwhile is cleaned away', async () => {
