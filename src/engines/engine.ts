@@ -16,6 +16,8 @@ export interface EngineParts {
   readonly log: LogFile;
   readonly env: () => NodeJS.ProcessEnv;
   readonly backoff: BackoffOptions;
+  /** Between asking its processes to end and killing them. */
+  readonly termMs: number;
   /** Durable when it returns. */
   readonly save: (row: EngineRow) => void;
   /** It is ready for the first time. Resolves when requests can be placed there. */
@@ -37,7 +39,6 @@ export type EngineState =
 /** Between two questions whether it is ready. */
 const ASK_MS = 500;
 const ANSWER_MS = 2_000;
-const TERM_MS = 15_000;
 const BOUND_LOG_MS = 1_000;
 const TAKEN_BACK = 'it was taken back';
 
@@ -115,7 +116,7 @@ export class Engine {
     this.#state = { kind: 'stopping', sinceMs: this.#parts.nowMs() };
     this.#leaving.abort();
     await this.#life;
-    await endProcess(this.#row.process, this.log, TERM_MS);
+    await endProcess(this.#row.process, this.log, this.#parts.termMs);
   }
 
   #live(life: () => Promise<void>): void {
@@ -133,7 +134,7 @@ export class Engine {
     const { process, phase, name } = this.#row;
     const found = await findProcess(process, this.log);
     if (found === undefined && phase === 'starting') {
-      await endProcess(process, this.log, TERM_MS);
+      await endProcess(process, this.log, this.#parts.termMs);
       return this.#neverReady('it ended while the gateway was not there');
     }
     this.#parts.logger.info(
@@ -142,7 +143,7 @@ export class Engine {
     );
     if (found === undefined) {
       this.#restarts += 1;
-      await endProcess(process, this.log, TERM_MS);
+      await endProcess(process, this.log, this.#parts.termMs);
     }
     await this.#loop(found);
   }
@@ -156,7 +157,7 @@ export class Engine {
       this.#parts.onEnd();
       const waitMs = this.#row.phase === 'starting' ? undefined : this.#backoff.ended(upMs);
       if (waitMs !== undefined) this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
-      await endProcess(this.#row.process, this.log, TERM_MS);
+      await endProcess(this.#row.process, this.log, this.#parts.termMs);
       if (waitMs === undefined) return this.#row.phase === 'starting' ? this.#neverReady(about) : this.#giveUp(about);
       logger.warn({ engine: name, about, waitMs }, 'engine ended: it is started again');
       await sleep(waitMs, undefined, { signal: this.#leaving.signal, ref: false }).catch(() => {});

@@ -6,7 +6,7 @@ import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import type { JoinedChange } from '../joined.ts';
 import type { EngineRow } from '../registry/store.ts';
-import { BACKOFF, type BackoffOptions } from './backoff.ts';
+import { BACKOFF } from './backoff.ts';
 import { Engine } from './engine.ts';
 import { LogFile } from './log-file.ts';
 import { findPort, isFree } from './ports.ts';
@@ -20,7 +20,6 @@ export interface EnginesParts {
   /** What engines are started with, besides their own. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
-  readonly backoff?: BackoffOptions;
 }
 
 export interface UpRequest {
@@ -49,6 +48,7 @@ export type Up =
   | { readonly kind: 'started'; readonly engine: Engine }
   | { readonly kind: 'served'; readonly backend: BackendName; readonly model: string };
 
+const TERM_MS = 15_000;
 const ENGINES_MAX = 100;
 const FAILURES_MAX = 100;
 
@@ -188,11 +188,11 @@ export class Engines {
   }
 
   #make(row: EngineRow): Engine {
-    const { gateway, rejoin, log, backoff = BACKOFF } = this.#parts;
+    const { gateway, rejoin, log } = this.#parts;
     const { name, who, createdAtMs } = row;
     const file = this.#logOf(name);
     const engine = new Engine({
-      ...{ row, log: file, backoff },
+      ...{ row, log: file, backoff: BACKOFF, termMs: TERM_MS },
       env: () => this.#environment(),
       save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
       onReady: (ready) =>

@@ -91,7 +91,7 @@ describe('one that does not get ready leaves nothing but its log', () => {
   test('it does not answer in time: it is ended, with what it started', async () => {
     const house = await houseWithStep();
     const port = await freePort();
-    const asked = await upAsk(house, { port, waitMs: 1_500, flags: ['--sim-silent', '--sim-child'] });
+    const asked = await upAsk(house, { port, waitMs: 4_000, flags: ['--sim-silent', '--sim-child'] });
     await until(async () => (await engineOf(house)).pid !== null);
     const pid = (await engineOf(house)).pid ?? 0;
     await until(() => childrenOf(pid).length === 1);
@@ -99,7 +99,7 @@ describe('one that does not get ready leaves nothing but its log', () => {
     const { about } = await settled(house);
     expect([asked.status, about]).toEqual([
       202,
-      `it was not ready within 2 s (nothing listens at http://127.0.0.1:${port})`,
+      `it was not ready within 4 s (nothing listens at http://127.0.0.1:${port})`,
     ]);
     expect([pid, ...children].map(lives)).toEqual([false, false]);
     await nothingIsLeft(house, port);
@@ -196,6 +196,19 @@ describe('when the gateway ends and comes again', () => {
     const next = await reopened(house);
     await until(async () => (await engineOf(next)).state === 'up');
     expect(await engineOf(next)).toMatchObject({ pid, restarts: 0, lines: [] });
+  });
+
+  test('one that was being ended is ended', async () => {
+    const house = await houseWithStep();
+    const { pid } = await up(house);
+    const { backendRows } = house.running.gateway.registry;
+    const [row] = backendRows.engines();
+    await house.running.engines.close();
+    if (row !== undefined) backendRows.commit([{ kind: 'engineChanged', engine: { ...row, phase: 'stopping' } }]);
+    const next = await reopened(house);
+    await until(() => !lives(pid));
+    await until(() => next.running.engines.all().length === 0);
+    expect([await backendsOf(next), next.running.gateway.registry.backendRows.engines()]).toEqual([[], []]);
   });
 
   test('a start that ended meanwhile is cleaned away', async () => {
