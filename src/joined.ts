@@ -30,7 +30,7 @@ export class Joined {
   /** @throws ConfigError for a row that this version cannot read */
   constructor(rows: BackendRows) {
     this.#rows = rows;
-    const engines = rows.engines().filter(({ phase }) => phase === 'serving' || phase === 'failed');
+    const engines = rows.engines().filter(({ phase }) => phase === 'serving');
     const all = [
       ...rows.backends().map(added),
       ...engines.map((row): JoinedBackend => {

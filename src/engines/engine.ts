@@ -24,6 +24,8 @@ export interface EngineParts {
   readonly onReady: (row: EngineRow) => Promise<void>;
   /** It has ended by itself. */
   readonly onEnd: () => void;
+  /** It is started no more. */
+  readonly onGivenUp: () => void;
   /** It never got ready, and nothing of it is left but its log. */
   readonly onNeverReady: (about: string) => void;
   readonly logger: Logger;
@@ -47,9 +49,7 @@ export class Engine {
   readonly spec: EngineSpec;
   readonly #parts: EngineParts;
   readonly #backoff: Backoff;
-  /** The gateway ends: the engine goes on, unwatched. */
-  readonly #closing = new AbortController();
-  /** It is to be ended, or is left alone. */
+  /** It is to be ended, or the gateway ends and leaves it running: it is watched no more. */
   readonly #leaving = new AbortController();
   #row: EngineRow;
   #state: EngineState;
@@ -106,7 +106,6 @@ export class Engine {
 
   /** Watches it no more, and leaves it running. */
   async close(): Promise<void> {
-    this.#closing.abort();
     this.#leaving.abort();
     await this.#life;
   }
@@ -175,7 +174,9 @@ export class Engine {
     const { nowMs, logger, onReady } = this.#parts;
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, this.#leaving.signal]);
-    this.#state = { kind: 'starting', sinceMs: found === undefined ? nowMs() : this.#row.createdAtMs };
+    // One that was ready once has no time to get ready in: a busy one must not be taken for one that never did.
+    const isFirst = found !== undefined && this.#row.phase === 'starting';
+    this.#state = { kind: 'starting', sinceMs: isFirst ? this.#row.createdAtMs : nowMs() };
     try {
       const running = found === undefined ? await this.#start() : watchProcess(found, signal);
       if (found !== undefined) this.#save({ process: found });
@@ -243,6 +244,7 @@ export class Engine {
     this.#parts.logger.error({ engine: this.#row.name, about: why }, 'engine failed');
     this.#save({ phase: 'failed', about: why });
     this.#state = { kind: 'failed', about: why };
+    this.#parts.onGivenUp();
   }
 
   #save(change: Partial<EngineRow>): void {

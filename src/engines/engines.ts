@@ -1,6 +1,5 @@
 // The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
 import type { Logger } from 'pino';
-import { type Config, isLoopback } from '../config.ts';
 import { as, type BackendName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
@@ -10,8 +9,8 @@ import { BACKOFF } from './backoff.ts';
 import { Engine } from './engine.ts';
 import { LogFile } from './log-file.ts';
 import { findPort, isFree } from './ports.ts';
-import { findProgram, isSupported } from './processes.ts';
-import { backendOf, commandOf, wordsOf } from './spec.ts';
+import { programOf } from './program.ts';
+import { backendOf, commandOf } from './spec.ts';
 import { servedBy, usableRoot, wantedOf } from './wanted.ts';
 
 export interface EnginesParts {
@@ -60,6 +59,7 @@ export class Engines {
   /** Names and ports of those that are about to be started. */
   readonly #coming = new Map<string, number>();
   readonly #downs = new Map<string, Promise<void>>();
+  #isClosed = false;
 
   constructor(parts: EnginesParts) {
     this.#parts = parts;
@@ -85,6 +85,7 @@ export class Engines {
 
   /** They go on without the gateway. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([...this.#engines.values()].map((engine) => engine.close()));
   }
 
@@ -106,12 +107,13 @@ export class Engines {
 
   /** @throws StepgateError forbidden, conflict, invalid_request, model_not_found, checkpoint_not_servable, ...: nothing was started */
   async up(request: UpRequest, who: string): Promise<Up> {
-    const { gateway } = this.#parts;
+    const { gateway, environment } = this.#parts;
     const { name } = request;
+    if (this.#isClosed) throw new StepgateError('shutting_down', 'the gateway is stopping');
     const wanted = await wantedOf(gateway, request);
     const backend = request.own ? undefined : servedBy(gateway, wanted);
     if (backend !== undefined) return { kind: 'served', backend, model: wanted.model };
-    const command = await this.#command(request.command);
+    const command = await programOf(gateway.config, { said: request.command, path: environment.PATH });
     this.#checkName(name);
     this.#coming.set(name, 0);
     try {
@@ -201,6 +203,8 @@ export class Engines {
           backend: { config: backendOf(ready), origin: 'engine', who, sinceMs: createdAtMs },
         }),
       onEnd: () => gateway.metrics.engineEnded(name),
+      onGivenUp: () =>
+        void this.#leave(engine).catch((error: unknown) => log.error({ err: error, engine: name }, 'bug')),
       onNeverReady: (about) => {
         this.#rows.commit([{ kind: 'engineGone', name }]);
         this.#engines.delete(name);
@@ -248,47 +252,6 @@ export class Engines {
     if (wanted === undefined || (!taken.has(port) && (await isFree(port)))) return port;
     throw conflict(`port ${port} is taken ("lsof -i :${port}" says by whom): give another, or leave --port out`);
   }
-
-  /** @throws StepgateError forbidden, invalid_request */
-  async #command(said: string | undefined): Promise<readonly string[]> {
-    const { config } = this.#parts.gateway;
-    checkEnabled(config);
-    const { command: byDefault, commands } = config.engines;
-    const named = said === undefined ? byDefault : Object.hasOwn(commands, said) ? commands[said] : undefined;
-    const command = named ?? freeCommand(config, said ?? '');
-    const [program = ''] = command;
-    if (program.includes('/') && !program.startsWith('/'))
-      throw refused(`write the whole path of ${program}: the gateway does not run in your directory`);
-    if ((await findProgram(program, this.#parts.environment.PATH)) !== undefined) return command;
-    throw refused(
-      program.includes('/')
-        ? `${program} is no program that the gateway's user may run`
-        : `${program} is not on the gateway's PATH: ${program === 'vllm' ? 'install vLLM ("pip install vllm") where the gateway runs, or say' : 'say'} where it is: --engine-command "/path/to/${program}${program === 'vllm' ? ' serve' : ' ...'}", or engines.command in the config`,
-    );
-  }
-}
-
-/** To start an engine is to run a program as the gateway's user. */
-function checkEnabled({ engines, admin }: Config): void {
-  if (!isSupported())
-    throw forbidden('engines of its own are started on Linux only: what it finds them again by is in /proc');
-  if (engines.enabled === false) throw forbidden('engines.enabled in the config says that none is started here');
-  if (engines.enabled === undefined && !isLoopback(admin.host))
-    throw forbidden(
-      "the admin listener can be reached by others, and to start an engine is to run a program as the gateway's user: if that is meant, set engines.enabled: true",
-    );
-}
-
-/** Any program at all, by who reaches the admin listener: only where that is this machine alone. */
-function freeCommand({ admin, engines }: Config, said: string): readonly string[] {
-  const names = Object.keys(engines.commands);
-  if (!isLoopback(admin.host))
-    throw forbidden(
-      `--engine-command takes a name of engines.commands in the config here, since the admin listener can be reached by others; ${names.length === 0 ? 'there is none' : `there are ${names.join(', ')}`}`,
-    );
-  const words = wordsOf(said);
-  if (words.length > 0) return words;
-  throw refused('--engine-command is empty: write for example "/opt/vllm/bin/vllm serve"');
 }
 
 function sayFull(error: NodeJS.ErrnoException): never {
@@ -296,6 +259,4 @@ function sayFull(error: NodeJS.ErrnoException): never {
   throw new StepgateError('storage_full', 'The disk under `data` is full: nothing was started.', { cause: error });
 }
 
-const refused = (message: string) => new StepgateError('invalid_request', message, { param: 'command' });
-const forbidden = (message: string) => new StepgateError('forbidden', message);
 const conflict = (message: string) => new StepgateError('conflict', message, { param: 'name' });

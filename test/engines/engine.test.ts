@@ -29,11 +29,12 @@ interface Heard {
   ends: number;
   neverReady: string[];
   ready: number;
+  givenUp: number;
 }
 
 async function engineWith(flags: readonly string[], change: Partial<EngineRow> = {}): Promise<Heard> {
   const port = await freePort();
-  const heard: Heard = { rows: [], ends: 0, neverReady: [], ready: 0 };
+  const heard: Heard = { rows: [], ends: 0, neverReady: [], ready: 0, givenUp: 0 };
   engine = new Engine({
     row: {
       name: as('mine'),
@@ -52,6 +53,7 @@ async function engineWith(flags: readonly string[], change: Partial<EngineRow> =
     save: (row) => void heard.rows.push(row),
     onReady: async () => void heard.ready++,
     onEnd: () => heard.ends++,
+    onGivenUp: () => heard.givenUp++,
     onNeverReady: (about) => void heard.neverReady.push(about),
     logger: pino({ level: 'silent' }),
     nowMs: Date.now,
@@ -64,7 +66,7 @@ test('one that ends at once is given up after so many ends, with why', async () 
   engine.begin();
   await until(() => engine.state.kind === 'failed', 10_000);
   const about = 'given up after it ended 3 times: it ended with code 5';
-  expect([engine.state, heard.ends, engine.restarts]).toEqual([{ kind: 'failed', about }, 3, 2]);
+  expect([engine.state, heard.ends, engine.restarts, heard.givenUp]).toEqual([{ kind: 'failed', about }, 3, 2, 1]);
   expect(heard.rows.at(-1)).toMatchObject({ phase: 'failed', about });
   expect((await log.last(100)).filter((line) => line.includes('CUDA'))).toHaveLength(3);
 });

@@ -188,6 +188,24 @@ describe('when the gateway ends and comes again', () => {
     expect(await engineOf(next)).toMatchObject({ pid, restarts: 0 });
   });
 
+  test('one that is too busy to answer at once is waited for, however old it is', async () => {
+    const house = await houseWithStep();
+    const { pid } = await up(house, { waitMs: 10_000 });
+    const { backendRows } = house.running.gateway.registry;
+    const [row] = backendRows.engines();
+    await house.running.engines.close();
+    if (row !== undefined) backendRows.commit([{ kind: 'engineChanged', engine: { ...row, createdAtMs: 1 } }]);
+    process.kill(pid, 'SIGSTOP');
+    const next = await reopened(house);
+    const from = (await engineOf(next)).state;
+    // A look takes two seconds: the first one comes to nothing.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect([from, await engineOf(next)]).toEqual(['starting', expect.objectContaining({ state: 'starting', pid })]);
+    process.kill(pid, 'SIGCONT');
+    await until(async () => (await engineOf(next)).state === 'up');
+    expect(await engineOf(next)).toMatchObject({ pid, restarts: 0 });
+  }, 30_000);
+
   test('one whose log somebody deleted is found by its number', async () => {
     const house = await houseWithStep();
     const { pid, log } = await up(house);
