@@ -134,7 +134,7 @@ export class Engine {
     const found = await findProcess(process, this.log);
     if (found === undefined && phase === 'starting') {
       await endProcess(process, this.log, this.#parts.termMs);
-      return this.#neverReady('it ended while the gateway was not there');
+      return this.#isLeaving ? undefined : this.#neverReady('it ended while the gateway was not there');
     }
     this.#parts.logger.info(
       { engine: name, pid: found?.pid },
@@ -157,6 +157,7 @@ export class Engine {
       const waitMs = this.#row.phase === 'starting' ? undefined : this.#backoff.ended(upMs);
       if (waitMs !== undefined) this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
       await endProcess(this.#row.process, this.log, this.#parts.termMs);
+      if (this.#isLeaving) return;
       if (waitMs === undefined) return this.#row.phase === 'starting' ? this.#neverReady(about) : this.#giveUp(about);
       logger.warn({ engine: name, about, waitMs }, 'engine ended: it is started again');
       await sleep(waitMs, undefined, { signal: this.#leaving.signal, ref: false }).catch(() => {});

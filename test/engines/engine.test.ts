@@ -32,7 +32,11 @@ interface Heard {
   givenUp: number;
 }
 
-async function engineWith(flags: readonly string[], change: Partial<EngineRow> = {}): Promise<Heard> {
+async function engineWith(
+  flags: readonly string[],
+  change: Partial<EngineRow> = {},
+  { waitMs = 10_000 }: { waitMs?: number } = {},
+): Promise<Heard> {
   const port = await freePort();
   const heard: Heard = { rows: [], ends: 0, neverReady: [], ready: 0, givenUp: 0 };
   engine = new Engine({
@@ -41,7 +45,7 @@ async function engineWith(flags: readonly string[], change: Partial<EngineRow> =
       phase: 'serving',
       spec: {
         argv: [...VLLM_LIKE, 'base', '--port', `${port}`, '--served-model-name', 'base', ...flags],
-        ...{ url: `http://127.0.0.1:${port}`, base: 'base', model: 'my-model@1', slots: 1, waitMs: 10_000 },
+        ...{ url: `http://127.0.0.1:${port}`, base: 'base', model: 'my-model@1', slots: 1, waitMs },
       },
       ...{ process: undefined, about: undefined, who: 'a test', createdAtMs: Date.now() },
       ...change,
@@ -84,6 +88,14 @@ test('the first start has no second try', async () => {
   await until(() => heard.neverReady.length > 0, 10_000);
   expect([heard.neverReady, heard.ends, engine.restarts]).toEqual([['it ended with code 5'], 1, 0]);
 });
+
+test('one that is ended while it is being given up has only been ended', async () => {
+  const heard = await engineWith(['--sim-silent', '--sim-deaf'], { phase: 'starting' }, { waitMs: 6_000 });
+  engine.begin();
+  await until(async () => (await log.last(1)).at(0) === 'SIGTERM, and it goes on', 15_000);
+  await engine.end();
+  expect([heard.neverReady, heard.givenUp, heard.rows.at(-1)?.phase]).toEqual([[], 0, 'stopping']);
+}, 30_000);
 
 test('one that does not listen to SIGTERM is killed', async () => {
   const heard = await engineWith(['--sim-deaf'], { phase: 'starting' });
