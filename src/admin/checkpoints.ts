@@ -6,14 +6,11 @@ import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { type Env, parseBody } from '../web.ts';
 import { addListing, view } from './listing.ts';
+import { from, register } from './registering.ts';
 
 const Step = z.int().min(0);
-const RegisterStep = z.strictObject({ step: Step, path: z.string().min(1), base: z.string().min(1).optional() });
-const RegisterName = z.strictObject({
-  name: z.string().min(1),
-  path: z.string().min(1),
-  base: z.string().min(1).optional(),
-});
+const RegisterStep = z.strictObject({ step: Step, ...from });
+const RegisterName = z.strictObject({ name: z.string().min(1), ...from });
 /** `null` takes a metric away. */
 const Patch = z.strictObject({ metrics: z.record(z.string(), z.number().nullable()) });
 
@@ -30,13 +27,8 @@ export function addCheckpoints(admin: Hono<Env>, gateway: Gateway): void {
 
   addListing(admin, gateway);
   admin.post('/admin/v1/models/:model/checkpoints', async (c) => {
-    const { step, path, base } = await parseBody(c, RegisterStep);
-    const checkpoint = await registry.register({
-      name: `${c.req.param('model')}@${step}`,
-      path,
-      ...(base && { base }),
-    });
-    return c.json(view(gateway, checkpoint), 201);
+    const { step, ...where } = await parseBody(c, RegisterStep);
+    return register(c, gateway, { name: `${c.req.param('model')}@${step}`, ...where });
   });
   admin.get(one, (c) => c.json(view(gateway, find(nameOf(c)))));
   admin.patch(one, async (c) => {
@@ -45,11 +37,7 @@ export function addCheckpoints(admin: Hono<Env>, gateway: Gateway): void {
   });
   admin.delete(one, (c) => c.json(view(gateway, registry.remove(nameOf(c)))));
 
-  admin.post('/admin/v1/checkpoints', async (c) => {
-    const { name, path, base } = await parseBody(c, RegisterName);
-    const checkpoint = await registry.register({ name, path, ...(base && { base }) });
-    return c.json(view(gateway, checkpoint), 201);
-  });
+  admin.post('/admin/v1/checkpoints', async (c) => register(c, gateway, await parseBody(c, RegisterName)));
   admin.get('/admin/v1/checkpoints/:name{.+}', (c) => c.json(view(gateway, find(c.req.param('name')))));
   admin.patch('/admin/v1/checkpoints/:name{.+}', async (c) => {
     const { metrics } = await parseBody(c, Patch);

@@ -1,0 +1,70 @@
+// A checkpoint is registered from a directory of the gateway's machine, or from elsewhere: then the files are fetched first, and who asks for
+// `text/event-stream` is told how far that is. Whoever leaves takes back what it asked for; what was fetched stays for who asks again.
+import type { Context } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import { z } from 'zod';
+import type { Checkpoint } from '../domain.ts';
+import { StepgateError } from '../errors.ts';
+import type { Gateway } from '../gateway.ts';
+import { asStepgateError, errorBody } from '../openai/error-body.ts';
+import type { Progress } from '../sources/sources.ts';
+import type { Env } from '../web.ts';
+import { view } from './listing.ts';
+
+/** Between two events about progress. */
+const EVENT_MS = 500;
+
+export const from = {
+  path: z.string().min(1).optional(),
+  source: z.string().min(1).optional(),
+  base: z.string().min(1).optional(),
+};
+export interface Registering {
+  readonly name: string;
+  /** One of the two. */
+  readonly path?: string | undefined;
+  readonly source?: string | undefined;
+  readonly base?: string | undefined;
+}
+
+/** 201 with the checkpoint, or a stream of `progress` events that ends with `done` or `error`. */
+export async function register(c: Context<Env>, gateway: Gateway, request: Registering): Promise<Response> {
+  const { name, path, source, base } = request;
+  const more = base === undefined ? {} : { base };
+  if ((path === undefined) === (source === undefined))
+    throw new StepgateError('invalid_request', 'write either `path` or `source`', { param: 'path' });
+  const take = async (signal: AbortSignal, onProgress: (progress: Progress) => void): Promise<Checkpoint> => {
+    if (source === undefined) return gateway.registry.register({ name, path: path ?? '', ...more });
+    return gateway.sources.bring(source, { signal, onProgress }, ({ dir, uri }) =>
+      gateway.registry.register({ name, path: dir, source: uri, ...more }),
+    );
+  };
+  const signal = whileThere(c);
+  if (!c.req.header('accept')?.includes('text/event-stream'))
+    return c.json(view(gateway, await take(signal, () => {})), 201);
+  return streamSSE(c, async (stream) => {
+    const send = (event: Record<string, unknown>) => stream.writeSSE({ data: JSON.stringify(event) });
+    let last = -EVENT_MS;
+    const onProgress = ({ phase, bytes, bytesTotal }: Progress) => {
+      const now = performance.now();
+      if (phase === 'fetching' && bytes !== bytesTotal && now - last < EVENT_MS) return;
+      last = now;
+      void send({ type: 'progress', phase, bytes, bytesTotal: bytesTotal ?? null });
+    };
+    try {
+      await send({ type: 'done', checkpoint: view(gateway, await take(signal, onProgress)) });
+    } catch (thrown) {
+      await send({ type: 'error', ...errorBody(asStepgateError(thrown)) });
+    }
+  });
+}
+
+/** Aborted when the caller leaves before it is answered. */
+function whileThere(c: Context<Env>): AbortSignal {
+  const { outgoing } = c.env;
+  const left = new AbortController();
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) left.abort(new StepgateError('client_closed', 'the caller left'));
+  });
+  return left.signal;
+}
