@@ -21,7 +21,7 @@ export interface Tries {
 export const PAUSES_MS: readonly number[] = [500, 2_000];
 
 /**
- * Tries again what was broken off, after each pause; a try that brought something further (`progressed`) begins the count anew.
+ * Tries again what was broken off, after a pause, until so many in a row have brought nothing (`progressed`: the last one has).
  * @throws what the last try threw, or the signal's reason
  */
 export async function withTries<T>(
@@ -35,8 +35,8 @@ export async function withTries<T>(
       return await attempt();
     } catch (error) {
       signal.throwIfAborted();
-      if (progressed()) failures = 0;
-      const pauseMs = pausesMs[failures++];
+      failures = progressed() ? 0 : failures + 1;
+      const pauseMs = pausesMs[Math.max(0, failures - 1)];
       if (!(error instanceof BrokenOff) || pauseMs === undefined) throw error;
       await sleep(pauseMs, undefined, { signal }).catch(() => {});
     }
