@@ -44,11 +44,11 @@ export async function register(c: Context<Env>, gateway: Gateway, request: Regis
     return c.json(view(gateway, await take(signal, () => {})), 201);
   return streamSSE(c, async (stream) => {
     const send = (event: Record<string, unknown>) => stream.writeSSE({ data: JSON.stringify(event) });
-    let last = -EVENT_MS;
+    let last = { phase: '', atMs: 0 };
     const onProgress = ({ phase, bytes, bytesTotal }: Progress) => {
-      const now = performance.now();
-      if (phase === 'fetching' && bytes !== bytesTotal && now - last < EVENT_MS) return;
-      last = now;
+      const atMs = performance.now();
+      if (phase === last.phase && bytes !== bytesTotal && atMs - last.atMs < EVENT_MS) return;
+      last = { phase, atMs };
       void send({ type: 'progress', phase, bytes, bytesTotal: bytesTotal ?? null });
     };
     try {

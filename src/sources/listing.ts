@@ -59,7 +59,9 @@ export function choose<T extends Entry>(files: readonly T[], folder: string, uri
   if (at(WEIGHTS) === undefined) throw noWeights(inside, under(chosen, ''), uri);
   return WANTED.flatMap((name) => {
     const file = at(name);
-    return file === undefined || (EXTRAS.includes(name) && !((file.size ?? 0) <= EXTRA_BYTES_MAX)) ? [] : [file];
+    return file === undefined || (EXTRAS.includes(name) && (file.size ?? Number.POSITIVE_INFINITY) > EXTRA_BYTES_MAX)
+      ? []
+      : [file];
   });
 }
 

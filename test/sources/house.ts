@@ -1,5 +1,5 @@
 // A whole gateway that may fetch from a stand-in, and an adapter to put there.
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -53,3 +53,9 @@ export async function registerFrom(house: House, source: string, name = 'my-mode
 
 /** What lies in the directory for fetched files. */
 export const staged = (house: House): Promise<string[]> => readdir(join(house.home, 'data', 'fetched')).catch(() => []);
+
+/** How much of a file has come, of the one fetch that is under way. */
+export async function stagedBytes(house: House, name: string): Promise<number> {
+  const [dir = ''] = await staged(house);
+  return (await stat(join(house.home, 'data', 'fetched', dir, name)).catch(() => ({ size: 0 }))).size;
+}
