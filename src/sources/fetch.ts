@@ -7,7 +7,7 @@ import { isAllowed } from './allow.ts';
 import { Client, type Connections } from './client.ts';
 import { download, onDisk, tooLarge } from './download.ts';
 import type { Tries } from './failures.ts';
-import { choose, type Listing, nameOf, type RemoteFile } from './listing.ts';
+import { choose, type Listing, nameOf, pinned, type RemoteFile } from './listing.ts';
 import type { ReaderContext } from './reader.ts';
 import { rulesOf, type SourceKeys } from './rules.ts';
 import type { Held, Staging } from './staging.ts';
@@ -45,8 +45,9 @@ export async function fetchSource(source: Source, parts: FetchParts): Promise<Fe
   const { settings, staging, promise, tries } = parts;
   const { bytesMax } = settings;
   const listing = await list(source, parts);
-  const { uri, isArchive = false } = listing;
-  const files = isArchive ? listing.files : choose(listing.files, folderOf(source), uri);
+  const { isArchive = false } = listing;
+  const files = isArchive ? listing.files : choose(listing.files, folderOf(source), listing.uri);
+  const uri = pinned(listing.uri, files, isArchive);
   const total = files.every(({ size }) => size !== undefined)
     ? files.reduce((sum, { size = 0 }) => sum + size, 0)
     : undefined;

@@ -19,10 +19,9 @@ export const listHttp: Reader<'https'> = async ({ url, query, isArchive }, { cli
       ...client.at(address),
     };
   };
-  const pin = ({ etag }: RemoteFile) => (etag === undefined ? url : `${url}#${etag.replaceAll('"', '')}`);
   if (isArchive) {
     const file = await look(nameOf(url), url + query);
-    return { uri: pin(file), files: [file], isArchive };
+    return { uri: url, files: [file], isArchive };
   }
   const [config, weights] = [
     await look(CONFIG, `${url}/${CONFIG}${query}`),
@@ -33,7 +32,7 @@ export const listHttp: Reader<'https'> = async ({ url, query, isArchive }, { cli
     const file = await look(name, `${url}/${name}${query}`).catch(ifBrokenOff);
     if (file !== undefined) files.push(file);
   }
-  return { uri: pin(weights), files };
+  return { uri: url, files };
 };
 
 /** Servers that do not tell what is there refuse what is not. */

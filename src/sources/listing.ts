@@ -26,7 +26,7 @@ export interface RemoteFile {
 }
 
 export interface Listing {
-  /** The source with its revision resolved: what it says now, and will say again. Printed, stored. */
+  /** The source with its revision resolved, where it has any. */
   readonly uri: string;
   readonly files: readonly RemoteFile[];
   /** Whether the one file is a tar archive of them. */
@@ -63,6 +63,12 @@ export function choose<T extends Entry>(files: readonly T[], folder: string, uri
       ? []
       : [file];
   });
+}
+
+/** The source and which content of it that is: what is printed and stored. A revision says so, and an ETag where there is one. */
+export function pinned(uri: string, files: readonly RemoteFile[], isArchive: boolean): string {
+  const etag = files.find(({ path }) => isArchive || nameOf(path) === WEIGHTS)?.etag;
+  return etag === undefined ? uri : `${uri}#${etag.replaceAll('"', '')}`;
 }
 
 export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);

@@ -1,6 +1,5 @@
 // Where the requests of each kind of source may go, and with which credentials: the config's `sources`, as rules for client.ts. A key goes
 // to the host that it is for, and is left behind by every redirect elsewhere.
-import { AwsV4Signer } from 'aws4fetch';
 import type { SourcesConfig } from '../config.ts';
 import { isAllowed, isMeant, matchesHost, subjectOfUrl } from './allow.ts';
 import type { Rules } from './client.ts';
@@ -72,6 +71,7 @@ const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString('bas
 
 /** AWS Signature Version 4. */
 async function signed(url: URL, headers: Headers, { key, region }: { key: string; region: string }) {
+  const { AwsV4Signer } = await import('aws4fetch');
   const [accessKeyId = '', secretAccessKey = '', ...token] = key.split(':');
   const sessionToken = token.join(':');
   const signer = new AwsV4Signer({

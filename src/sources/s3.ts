@@ -1,7 +1,7 @@
 // s3://bucket/folder: AWS S3, and what speaks its API at an address of its own (MinIO, Ceph, R2). Path-style addresses, which all of them
 // understand. What is listed is pinned by its ETag: written again meanwhile, it is refused and not mixed.
 import { failed } from './failures.ts';
-import { type Checksum, invalid, type RemoteFile, WEIGHTS } from './listing.ts';
+import { type Checksum, invalid, type RemoteFile } from './listing.ts';
 import { ENTRIES_MAX, encoded, type Reader, tooMany } from './reader.ts';
 import { homeOf } from './rules.ts';
 import { subjectOf } from './uri.ts';
@@ -27,8 +27,7 @@ export const listS3: Reader<'s3'> = async (source, { client, settings }) => {
     }
     token = tag(page, 'IsTruncated') === 'true' ? tag(page, 'NextContinuationToken') : undefined;
   }
-  const weights = files.find(({ path }) => path.endsWith(`/${WEIGHTS}`) || path === WEIGHTS);
-  return { uri: weights?.etag === undefined ? subject : `${subject}#${weights.etag.replaceAll('"', '')}`, files };
+  return { uri: subject, files };
 
   function fileOf(entry: string): RemoteFile {
     const path = decodeURIComponent((tag(entry, 'Key') ?? '').replaceAll('+', '%20'));

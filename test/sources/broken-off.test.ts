@@ -160,7 +160,11 @@ test('two who ask for the same share one fetch; it goes on while one of them wai
   const left = new AbortController();
   const first = room.bring(LORA, { signal: left.signal });
   let came = 0;
-  const second = room.bring(LORA, { onProgress: ({ bytes }) => void (came = bytes) });
+  const second = room.bring(LORA, {
+    onProgress: ({ bytes }) => {
+      came = bytes;
+    },
+  });
   await until(() => hub.cdn.sent > 0 && came >= hub.cdn.sent);
   left.abort(Object.assign(new Error('left'), { name: 'AbortError' }));
   await expect(first).rejects.toThrow('left');

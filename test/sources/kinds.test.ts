@@ -103,7 +103,7 @@ test('mlflow: a version in a bucket is fetched from there, if the bucket is allo
   await house.reload({ sources: { ...sources, allow: [...sources.allow, 's3://ckpts/mlflow'] } });
   expect(await registerFrom(house, 'mlflow:models:/my-model/8')).toMatchObject({
     status: 201,
-    source: 'mlflow:models:/my-model/8',
+    source: expect.stringMatching(/^mlflow:models:\/my-model\/8#[0-9a-f]{32}$/),
   });
   await expectServed(house, files);
 });
