@@ -52,7 +52,7 @@ export const sources = section('From where checkpoints may be fetched; see docs/
     .meta({
       description:
         'Beginnings of sources, by whole parts between slashes; "*" stands for any letters of one part. None: nothing is fetched.',
-      examples: [['hf:my-org/*', 's3://ckpts/runs', 'https://models.example.com/']],
+      examples: [['hf:my-org/*', 's3://ckpts/runs']],
     }),
   bytesMax: z
     .int()

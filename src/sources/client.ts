@@ -1,6 +1,7 @@
 // Requests to a source: only to hosts that are allowed, also after a redirect, and each with the credentials of its own host alone.
 // One client for each kind of source (rules.ts); the connections are shared.
 import { Agent, fetch as undiciFetch } from 'undici';
+import { z } from 'zod';
 import { StepgateError } from '../errors.ts';
 import { isPrivateLiteral, lookupPublic, NOT_PUBLIC } from './addresses.ts';
 import { BrokenOff, failed, sayNetwork, type Tries, withTries } from './failures.ts';
@@ -27,7 +28,8 @@ export interface Asked {
 }
 
 const REDIRECTS_MAX = 5;
-/** Of an address, in an error. */
+/** Of a server's words, and of an address, in an error. */
+const WORDS_SHOWN_MAX = 200;
 const PATH_SHOWN_MAX = 200;
 const JSON_BYTES_MAX = 32 * 1024 * 1024;
 /** For the head of an answer, and between two parts of it. */
@@ -89,8 +91,7 @@ export class Client {
     return withTries(async () => {
       const response = await this.open(to, init);
       if (response.ok) return response;
-      await response.body?.cancel();
-      throw this.refuse(response.status, new URL(to));
+      throw this.refuse(response.status, new URL(to), await wordsOf(response));
     }, this.#tries);
   }
 
@@ -119,11 +120,11 @@ export class Client {
   }
 
   /** What a status that is no success means. */
-  refuse(status: number, { host, pathname }: URL): StepgateError {
+  refuse(status: number, { host, pathname }: URL, words = ''): StepgateError {
     const { setting, hasKey } = this.#rules;
     const what = ` (${pathname.slice(0, PATH_SHOWN_MAX)})`;
     if (status === 404)
-      return new StepgateError('source_not_found', `${this.#about}: ${host} has nothing there${what}.`, {
+      return new StepgateError('source_not_found', `${this.#about}: ${host} has nothing there${what}.${words}`, {
         param: 'source',
       });
     if (status === 401 || status === 403)
@@ -134,7 +135,7 @@ export class Client {
             : `it is not there, or needs a key: set ${setting}.keyFile or ${setting}.keyEnv in the config.`
         }`,
       );
-    const about = `${this.#about}: ${host} answers ${status}.`;
+    const about = `${this.#about}: ${host} answers ${status}.${words}`;
     return status >= 500 || status === 429 || status === 408 ? new BrokenOff(about) : failed(about);
   }
 
@@ -167,6 +168,18 @@ export class Client {
     return new StepgateError('source_not_allowed', message, { param: 'source' });
   }
 }
+
+/** What a server that speaks JSON says of its refusal, in its own words. */
+async function wordsOf(response: Response): Promise<string> {
+  const isJson = response.headers.get('content-type')?.startsWith('application/json');
+  if (!isJson) await response.body?.cancel();
+  const said = isJson ? await readBounded(response, '').then(JSON.parse, () => undefined) : undefined;
+  const words = Refusal.safeParse(said).data;
+  const text = words?.message ?? words?.error;
+  return text === undefined ? '' : ` It says: ${JSON.stringify(text.slice(0, WORDS_SHOWN_MAX))}`;
+}
+
+const Refusal = z.object({ message: z.string().optional(), error: z.string().optional() });
 
 async function readBounded(response: Response, about: string): Promise<string> {
   const pieces: Uint8Array[] = [];

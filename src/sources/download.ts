@@ -2,7 +2,7 @@
 // What is left behind when it throws is the beginning of the right content, or nothing.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { StepgateError } from '../errors.ts';
 import { BrokenOff, failed, sayNetwork, type Tries, withTries } from './failures.ts';
 import { type Checksum, invalid, type RemoteFile } from './listing.ts';
@@ -27,12 +27,14 @@ export async function download(file: RemoteFile, to: string, parts: DownloadPart
     parts.onBytes(bytes);
   };
   const attempt = async () => {
-    if (!isResumable(file)) await rm(to, { force: true });
+    const etag = file.etag ?? (file.checksum === undefined ? await learned(to) : undefined);
+    // Whether the rest of it can be told to be the rest of the same.
+    if (file.size === undefined || (etag ?? file.checksum) === undefined) await rm(to, { force: true });
     const have = await sizeOf(to);
     onBytes(have);
     brought = false;
     const isWhole = file.size !== undefined && have === file.size;
-    const told = isWhole ? undefined : await transfer(file, to, { ...parts, onBytes, have });
+    const told = isWhole ? undefined : await transfer(file, to, { ...parts, onBytes, have, etag });
     const checksum = file.checksum ?? told;
     if (checksum === undefined || (await digest(to, checksum.algorithm)) === checksum.hex) return;
     await rm(to, { force: true });
@@ -43,20 +45,24 @@ export async function download(file: RemoteFile, to: string, parts: DownloadPart
   await withTries(attempt, parts.tries, () => brought);
 }
 
-/** Whether the rest of it can be told to be the rest of the same. */
-const isResumable = ({ etag, checksum, size }: RemoteFile): boolean =>
-  size !== undefined && (etag !== undefined || checksum !== undefined);
+/** The ETag that the beginning of the file came with, where nothing was told of it before. */
+const learned = async (path: string): Promise<string | undefined> =>
+  strong(await readFile(noteOf(path), 'utf8').catch(() => null));
+const strong = (etag: string | null): string | undefined => (etag?.startsWith('"') ? etag : undefined);
+const noteOf = (path: string): string => `${path}.etag`;
 
 interface Transfer extends DownloadParts {
   /** Bytes that are on the disk already. */
   readonly have: number;
+  /** Theirs. */
+  readonly etag: string | undefined;
 }
 
 /** Returns the checksum that came with the content, if any. */
 async function transfer(file: RemoteFile, to: string, parts: Transfer): Promise<Checksum | undefined> {
   const { have, uri } = parts;
   const response = await file.open(
-    have === 0 ? {} : { range: `bytes=${have}-`, ...(file.etag && { 'if-range': file.etag }) },
+    have === 0 ? {} : { range: `bytes=${have}-`, ...(parts.etag && { 'if-range': parts.etag }) },
   );
   const at = startOf(response, have);
   if (at === undefined) {
@@ -71,13 +77,23 @@ async function transfer(file: RemoteFile, to: string, parts: Transfer): Promise<
     await response.body?.cancel();
     throw changed(file, uri);
   }
-  const handle = await open(to, at === 0 ? 'w' : 'a').catch((error: unknown) => Promise.reject(onDisk(error, uri)));
+  const handle = await begin(to, {
+    at,
+    etag: file.checksum === undefined && file.etag === undefined ? strong(etag) : undefined,
+  }).catch((error: unknown) => Promise.reject(onDisk(error, uri)));
   try {
     await pour(response, handle, { file, at, parts });
   } finally {
     await handle.close();
   }
   return file.checksumIn?.(response.headers);
+}
+
+/** Opens the file to write on at `at`, which is its beginning or its end. */
+async function begin(to: string, { at, etag }: { at: number; etag: string | undefined }): Promise<FileHandle> {
+  if (at > 0) return open(to, 'a');
+  await (etag === undefined ? rm(noteOf(to), { force: true }) : writeFile(noteOf(to), etag));
+  return open(to, 'w');
 }
 
 /** Where in the file the answer begins; undefined: it is no part of it. */

@@ -6,10 +6,11 @@ import { expect, test } from 'vitest';
 import type { Progress } from '../../src/sources/sources.ts';
 import { KEPT_MS } from '../../src/sources/staging.ts';
 import { until } from '../gateway/harness.ts';
-import { adapterFiles, houseWith, registerFrom, stagedBytes } from './house.ts';
+import { adapterFiles, houseWith, inFolder, registerFrom, stagedBytes } from './house.ts';
 import { openRoom } from './room.ts';
 import { send, startHost, sum } from './stand-ins/host.ts';
 import { type Hub, startHub } from './stand-ins/hub.ts';
+import { startMlflow } from './stand-ins/mlflow.ts';
 import { startS3 } from './stand-ins/s3.ts';
 
 const WEIGHTS = 'adapter_model.safetensors';
@@ -123,6 +124,26 @@ test('a server without strong ETags is begun with anew: nothing says that the re
   const onProgress = ({ bytes }: Progress) => web.arrived(bytes - (files['adapter_config.json']?.length ?? 0));
   expect((await room.bring(web.url, { onProgress })).files?.[WEIGHTS]).toEqual(files[WEIGHTS]);
   expect(web.seen.every(({ headers }) => headers.range === undefined)).toBe(true);
+});
+
+test('an ETag that only came with the content is enough to go on by, and notices that it was written again', async () => {
+  const mlflow = await startMlflow();
+  const files = await adapterFiles({ hidden: 256 });
+  const weights = files[WEIGHTS] ?? Buffer.alloc(0);
+  Object.assign(mlflow.artifacts, inFolder('1/a', files));
+  mlflow.versions['1'] = 'mlflow-artifacts:/1/a';
+  const room = await openRoom({ allow: ['mlflow:models:'], mlflow: { url: mlflow.url } });
+  const onProgress = ({ bytes }: Progress) => mlflow.arrived(bytes - (files['adapter_config.json']?.length ?? 0));
+  mlflow.cuts.push(10_000, 0, 0, 0);
+  expect(await room.bring('mlflow:models:/my-model/1', { onProgress })).toMatchObject({ code: 'source_failed' });
+  mlflow.cuts.push(20_000);
+  expect((await room.bring('mlflow:models:/my-model/1', { onProgress })).files?.[WEIGHTS]).toEqual(weights);
+  expect(mlflow.sent - weights.length).toBeLessThan(4_000);
+  mlflow.cuts.push(10_000, 0, 0, 0);
+  await room.bring('mlflow:models:/my-model/1', { onProgress });
+  const other = Buffer.from(weights).fill(7, 5_000, 5_010);
+  mlflow.artifacts[`1/a/${WEIGHTS}`] = other;
+  expect((await room.bring('mlflow:models:/my-model/1')).files?.[WEIGHTS]).toEqual(other);
 });
 
 test('other content than was promised is refused, and not kept', async () => {

@@ -1,6 +1,6 @@
 // An MLflow tracking server that serves its artifacts: the registry's aliases and versions, and the proxy that lists one folder at a time.
 // Shapes of MLflow 3.18 (server/handlers.py).
-import { type Host, send, sendJson, startHost } from './host.ts';
+import { type Host, send, sendJson, startHost, sum } from './host.ts';
 
 export interface Mlflow extends Host {
   /** Path below the root of artifacts -> content. */
@@ -26,7 +26,12 @@ export async function startMlflow(): Promise<Mlflow> {
       sendJson(response, { error_code: 'RESOURCE_DOES_NOT_EXIST', message: `${what} not found` }, 404);
     if (pathname === `${API}mlflow/registered-models/alias`) {
       const version = query.get('name') === 'my-model' ? mlflow.aliases[query.get('alias') ?? ''] : undefined;
-      if (version === undefined) return missing('alias');
+      if (version === undefined)
+        return sendJson(
+          response,
+          { error_code: 'INVALID_PARAMETER_VALUE', message: 'Registered model alias not found.' },
+          400,
+        );
       return sendJson(response, {
         model_version: { name: 'my-model', version, status: 'READY', source: 'models:/m-1' },
       });
@@ -40,7 +45,7 @@ export async function startMlflow(): Promise<Mlflow> {
       ? mlflow.artifacts[decodeURIComponent(pathname.slice(PROXY.length + 1))]
       : undefined;
     if (bytes === undefined) return missing('artifact');
-    send(host, request, response, { bytes, etag: undefined });
+    send(host, request, response, { bytes, etag: `"${sum('md5', bytes)}"` });
   });
   const mlflow: Mlflow = Object.assign(server, { artifacts: {}, versions: {}, aliases: {}, authorization: undefined });
   return mlflow;
