@@ -67,7 +67,6 @@ async function transfer(file: RemoteFile, to: string, parts: Transfer): Promise<
   const at = startOf(response, have);
   if (at === undefined) {
     await response.body?.cancel();
-    if (response.status === 412) throw changed(file, uri);
     if (response.status !== 416 && response.status !== 206) throw file.refuse(response.status);
     await rm(to, { force: true });
     throw new BrokenOff(`${uri}: ${file.path} cannot be gone on with.`);

@@ -33,8 +33,13 @@ export const listS3: Reader<'s3'> = async (source, { client, settings }) => {
     const path = decodeURIComponent((tag(entry, 'Key') ?? '').replaceAll('+', '%20'));
     const etag = tag(entry, 'ETag');
     const size = Number(tag(entry, 'Size'));
-    const headers = { 'x-amz-checksum-mode': 'ENABLED', ...(etag !== undefined && { 'if-match': etag }) };
-    return { path, size, etag, checksumIn, ...client.at(`${home}/${encoded(path)}`, headers) };
+    return {
+      path,
+      size,
+      etag,
+      checksumIn,
+      ...client.at(`${home}/${encoded(path)}`, { 'x-amz-checksum-mode': 'ENABLED' }),
+    };
   }
 };
 

@@ -164,6 +164,30 @@ test('other content than was promised is refused, and not kept', async () => {
   expect(await room.bring(LORA)).toMatchObject({ code: 'source_failed' });
 });
 
+test('s3: an object is held against the checksum that comes with it, where its ETag or its headers have one', async () => {
+  const s3 = await startS3();
+  s3.isPublic = true;
+  const files = await adapterFiles({ hidden: 256 });
+  Object.assign(s3.objects, inFolder('a', files));
+  const weights = files[WEIGHTS] ?? Buffer.alloc(0);
+  const damaged = Buffer.from(weights).fill(7, 5_000, 5_010);
+  s3.damaged[`a/${WEIGHTS}`] = damaged;
+  const room = await openRoom({ allow: ['s3://ckpts'], s3: { url: s3.url } });
+  const bring = () => room.bring('s3://ckpts/a');
+  expect(await bring()).toMatchObject({ code: 'source_failed', message: expect.stringContaining('the md5 of') });
+  // Under a key of one's own an ETag is no MD5: only the size is left, or a checksum that was asked for when it was stored.
+  const headers: Record<string, string> = { 'x-amz-server-side-encryption': 'aws:kms' };
+  s3.headers[`a/${WEIGHTS}`] = headers;
+  expect((await bring()).files?.[WEIGHTS]).toEqual(damaged);
+  headers['x-amz-checksum-sha256'] = `${sum('sha256', weights, 'base64')}-2`;
+  expect((await bring()).files?.[WEIGHTS]).toEqual(damaged);
+  headers['x-amz-checksum-sha256'] = sum('sha256', weights, 'base64');
+  expect(await bring()).toMatchObject({
+    code: 'source_failed',
+    message: expect.stringContaining('the sha256 of adapter_model'),
+  });
+});
+
 test('a beginning of other content, left by whatever means, is found out and fetched anew', async () => {
   const { hub, weights, sources, onProgress } = await hubWithAdapter();
   const room = await openRoom(sources);

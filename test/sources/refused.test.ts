@@ -111,6 +111,15 @@ test('a key that is missing, or that may not read it, is told with its setting; 
   expect(await wrong.bring('hf:my-org/lora')).toMatchObject({
     message: expect.stringContaining('the key of sources.hf may not'),
   });
+  const guessed = await openRoom(
+    { allow: ['hf:my-org'], hf: { ...hf, redirects: [`*${other.host.slice(1)}`] } },
+    { keys: new Map([['hf', 'hf_good']]) },
+  );
+  expect(await guessed.bring('hf:my-org/lora')).toMatchObject({
+    code: 'source_not_allowed',
+    message: expect.stringContaining(`add "${other.host}" to sources.hf.redirects`),
+  });
+  expect(other.seen).toEqual([]);
   const good = await openRoom(
     { allow: ['hf:my-org'], hf: { ...hf, redirects: [other.host] } },
     { keys: new Map([['hf', 'hf_good']]) },

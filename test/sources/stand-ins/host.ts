@@ -74,15 +74,14 @@ export interface Sending {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** As a file server does (RFC 9110: Range, If-Range, If-Match). */
+/** As a file server does (RFC 9110: Range, If-Range). */
 export function send(
   host: Host,
   request: IncomingMessage,
   response: ServerResponse,
   { bytes, etag, length, headers }: Sending,
 ): void {
-  const { range, 'if-range': ifRange, 'if-match': ifMatch } = request.headers;
-  if (ifMatch !== undefined && ifMatch !== etag) return void response.writeHead(412).end();
+  const { range, 'if-range': ifRange } = request.headers;
   const [, from] = /^bytes=(\d+)-$/.exec(range ?? '') ?? [];
   const start = from === undefined || (ifRange !== undefined && ifRange !== etag) ? 0 : Number(from);
   const rest = bytes.subarray(start);

@@ -9,8 +9,10 @@ export const ACCESS = { id: 'AKIDEXAMPLE', secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfi
 export interface S3 extends Host {
   /** Key -> content, of the bucket `ckpts`. */
   readonly objects: Record<string, Buffer>;
-  /** Headers of every object. */
-  headers: Record<string, string>;
+  /** Key -> more headers. */
+  readonly headers: Record<string, Record<string, string>>;
+  /** What is sent in place of an object of this key, under its ETag. */
+  readonly damaged: Record<string, Buffer>;
   /** Nobody needs to sign. */
   isPublic: boolean;
 }
@@ -28,9 +30,13 @@ export async function startS3(): Promise<S3> {
     if (key === '') return void response.writeHead(200, { 'content-type': 'application/xml' }).end(list(url, objects));
     const bytes = objects[decodeURIComponent(key)];
     if (bytes === undefined) return void refuse(404, 'NoSuchKey');
-    send(host, request, response, { bytes, etag: etagOf(bytes), headers: s3.headers });
+    send(host, request, response, {
+      bytes: s3.damaged[decodeURIComponent(key)] ?? bytes,
+      etag: etagOf(bytes),
+      headers: s3.headers[decodeURIComponent(key)] ?? {},
+    });
   });
-  const s3: S3 = Object.assign(server, { objects, headers: {}, isPublic: false });
+  const s3: S3 = Object.assign(server, { objects, damaged: {}, headers: {}, isPublic: false });
   return s3;
 }
 
