@@ -184,7 +184,7 @@ test('s3: an object is held against the checksum that comes with it, where its E
   headers['x-amz-checksum-sha256'] = sum('sha256', weights, 'base64');
   expect(await bring()).toMatchObject({
     code: 'source_failed',
-    message: expect.stringContaining('the sha256 of adapter_model'),
+    message: expect.stringContaining('the sha256 of a/adapter_model'),
   });
 });
 
