@@ -16,6 +16,8 @@ export interface Rules {
   readonly reach: (url: URL) => 'meant' | 'public' | undefined;
   /** The headers for this URL, those given among them: with credentials where they are for its host. */
   readonly authorise: (url: URL, headers: Readonly<Record<string, string>>) => Promise<Record<string, string>>;
+  /** Without its key, where a server has put that into its words. */
+  readonly clean: (text: string) => string;
   /** What to write to make a host reachable. */
   readonly hint: (url: URL) => string;
 }
@@ -88,16 +90,19 @@ export class Client {
 
   /** As `open`, tried again where it is broken off, and refused where the status is no success. @throws StepgateError as `refuse` says */
   ok(to: string, init: Asked = {}): Promise<Response> {
+    return withTries(() => this.#once(to, init), this.#tries);
+  }
+
+  /** As `ok`, with its body read, under a limit. */
+  whole(to: string, init: Asked = {}): Promise<Response> {
     return withTries(async () => {
-      const response = await this.open(to, init);
-      if (response.ok) return response;
-      throw this.refuse(response.status, new URL(to), await wordsOf(response));
+      const response = await this.#once(to, init);
+      return new Response(await readBounded(response, this.#about), { headers: response.headers });
     }, this.#tries);
   }
 
-  /** The answer's text, under a limit. */
-  text(to: string, init: Asked = {}): Promise<string> {
-    return withTries(async () => readBounded(await this.ok(to, init), this.#about), this.#tries);
+  async text(to: string, init: Asked = {}): Promise<string> {
+    return (await this.whole(to, init)).text();
   }
 
   async json(to: string, init: Asked = {}): Promise<unknown> {
@@ -133,10 +138,16 @@ export class Client {
           hasKey
             ? `it is not there, or the key of ${setting} may not read it.`
             : `it is not there, or needs a key: set ${setting}.keyFile or ${setting}.keyEnv in the config.`
-        }`,
+        }${words}`,
       );
     const about = `${this.#about}: ${host} answers ${status}.${words}`;
     return status >= 500 || status === 429 || status === 408 ? new BrokenOff(about) : failed(about);
+  }
+
+  async #once(to: string, init: Asked): Promise<Response> {
+    const response = await this.open(to, init);
+    if (response.ok) return response;
+    throw this.refuse(response.status, new URL(to), this.#rules.clean(await wordsOf(response)));
   }
 
   async #ask(url: URL, init: Asked): Promise<Response> {
@@ -169,14 +180,20 @@ export class Client {
   }
 }
 
-/** What a server that speaks JSON says of its refusal, in its own words. */
+/** What a server says of its refusal in its own words, where it has any for people: JSON as MLflow and the Hub write it, XML as S3 does. */
 async function wordsOf(response: Response): Promise<string> {
-  const isJson = response.headers.get('content-type')?.startsWith('application/json');
-  if (!isJson) await response.body?.cancel();
-  const said = isJson ? await readBounded(response, '').then(JSON.parse, () => undefined) : undefined;
-  const words = Refusal.safeParse(said).data;
-  const text = words?.message ?? words?.error;
-  return text === undefined ? '' : ` It says: ${JSON.stringify(text.slice(0, WORDS_SHOWN_MAX))}`;
+  const text = await readBounded(response, '').catch(() => '');
+  const words = /<Message>([^<]+)<\/Message>/.exec(text)?.[1] ?? messageIn(text);
+  return words === undefined ? '' : ` It says: ${JSON.stringify(words.slice(0, WORDS_SHOWN_MAX))}`;
+}
+
+function messageIn(json: string): string | undefined {
+  try {
+    const { message, error } = Refusal.parse(JSON.parse(json));
+    return message ?? error;
+  } catch {
+    return undefined;
+  }
 }
 
 const Refusal = z.object({ message: z.string().optional(), error: z.string().optional() });

@@ -11,7 +11,7 @@ export const listHf: Reader<'hf'> = async (source, { client, settings }) => {
   const hubUrl = settings.hf.url;
   // The Hub's client asks, ours decides where it may and what a refusal means.
   const fetch = ((input: string | URL, init?: { headers?: Record<string, string> }) =>
-    client.ok(String(input), init ?? {})) as typeof globalThis.fetch;
+    client.whole(String(input), init ?? {})) as typeof globalThis.fetch;
   const { sha } = await spoken(modelInfo({ name: repo, revision, additionalFields: ['sha'], hubUrl, fetch }), hubUrl);
   if (!/^[0-9a-f]{40}$/.test(sha)) throw failed(`${print(source)}: ${hubUrl} names no commit.`);
   const uri = print({ ...source, revision: sha });

@@ -28,6 +28,7 @@ export function rulesOf(kind: SourceKind, settings: SourcesConfig, keys: SourceK
         ? signed(url, headers, { key, region: settings.s3.region })
         : { ...headers, authorization: shown(kind, key) };
     },
+    clean: (text) => without(key, text),
     hint: ({ host }) =>
       kind !== 's3'
         ? `If it belongs to the source, add "${host}" to sources.${kind}.redirects in the config.`
@@ -58,9 +59,13 @@ function httpRules({ allow }: SourcesConfig, keys: SourceKeys): Rules {
       const key = keys.get(host);
       return key === undefined ? { ...headers } : { ...headers, authorization: `Bearer ${key}` };
     },
+    clean: (text) => [...keys.values()].reduce((clean, key) => without(key, clean), text),
     hint: ({ origin }) => `If that is meant, add "${origin}/" to sources.allow in the config.`,
   };
 }
+
+const without = (key: string | undefined, text: string): string =>
+  (key?.split(':') ?? []).reduce((clean, secret) => (secret === '' ? clean : clean.replaceAll(secret, '***')), text);
 
 function shown(kind: SourceKind, key: string): string {
   if (kind === 'wandb') return basic(`api:${key}`);

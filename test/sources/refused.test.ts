@@ -183,6 +183,43 @@ test('what is not there is told with what was looked for', async () => {
   });
 });
 
+test("a server's own words are told, without the key that it may have put into them", async () => {
+  const xml =
+    '<?xml version="1.0"?><Error><Code>X</Code><Message>the region is wrong; expecting eu-central-1</Message></Error>';
+  const say = (status: number, type: string, text: string) =>
+    startHost(({ response }) => void response.writeHead(status, { 'content-type': type }).end(text));
+  const s3 = await say(400, 'application/xml', xml);
+  const mlflow = await say(403, 'application/json', '{"error_code":"X","message":"the token s3cret-key is not valid"}');
+  const hub = await say(400, 'application/json', '{"error":');
+  const settings = { s3: { url: s3.url }, mlflow: { url: mlflow.url }, hf: { url: hub.url } };
+  const room = await openRoom(
+    { allow: ['s3://ckpts', 'mlflow:models:', 'hf:*'], ...settings },
+    { keys: new Map([['mlflow', 's3cret-key']]) },
+  );
+  expect((await room.bring('s3://ckpts/a')).message).toContain(
+    'It says: "the region is wrong; expecting eu-central-1"',
+  );
+  expect((await room.bring('mlflow:models:/a/1')).message).toContain('It says: "the token *** is not valid"');
+  expect(await room.bring('hf:my-org/lora')).toMatchObject({
+    code: 'source_failed',
+    message: expect.stringMatching(/ answers 400\.$/),
+  });
+});
+
+test('a list without end is not read to its end', async () => {
+  const endless = await startHost(({ response }) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    const write = () => void (response.destroyed || response.write('['.repeat(1_048_576), write));
+    write();
+  });
+  const room = await openRoom({ allow: ['hf:*', 's3://ckpts'], hf: { url: endless.url }, s3: { url: endless.url } });
+  for (const source of ['hf:my-org/lora', 's3://ckpts/a'])
+    expect(await room.bring(source), source).toMatchObject({
+      code: 'source_failed',
+      message: expect.stringContaining('list of files'),
+    });
+});
+
 test('too large is refused before a byte of it comes, also when only the store is too small for it', async () => {
   const files = await adapterFiles({ hidden: 1024, layers: 8, rank: 16 });
   expect(files['adapter_model.safetensors']?.length).toBeGreaterThan(1_200_000);
