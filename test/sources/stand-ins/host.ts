@@ -117,3 +117,11 @@ export const sendJson = (
 
 export const sum = (algorithm: string, bytes: Buffer | string, encoding: 'hex' | 'base64' = 'hex'): string =>
   createHash(algorithm).update(bytes).digest(encoding);
+
+/** Serves these files at any path that ends with their names. */
+export const hostOf = (files: Record<string, Buffer>): Promise<Host> =>
+  startHost(({ url, request, response, host }) => {
+    const bytes = files[url.pathname.slice(url.pathname.lastIndexOf('/') + 1)];
+    if (bytes === undefined) return void response.writeHead(404).end();
+    send(host, request, response, { bytes, etag: `"${sum('sha1', bytes)}"` });
+  });
