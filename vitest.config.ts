@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
 const SUITES = {
   house: { include: ['test/**/*.test.ts'], exclude: ['test/vllm/**', 'test/harness/**'], slow: false },
   vllm: { include: ['test/vllm/**/*.test.ts'], exclude: [], slow: true },
-  harness: { include: ['test/harness/**/*.test.ts'], exclude: [], slow: true },
+  harness: { include: ['test/harness/**/*.test.ts', 'test/examples/**/*.test.ts'], exclude: [], slow: true },
 } as const;
 
 const { STEPGATE_TEST_SUITE: named, STEPGATE_TEST_ENGINE: engine } = process.env;

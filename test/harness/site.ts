@@ -42,11 +42,7 @@ export async function alone<T>(step: number, ask: (url: string) => Promise<T>): 
   const path = given.checkpoints.find(([one]) => one === step)?.[1] ?? '';
   const { status, text } = await engine.load(nameOf(step), path);
   if (status !== 200) throw new Error(`${nameOf(step)}: ${text}`);
-  try {
-    return await ask(given.url);
-  } finally {
-    await unloadAll();
-  }
+  return ask(given.url);
 }
 
 async function unloadAll(): Promise<void> {
