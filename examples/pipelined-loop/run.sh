@@ -3,6 +3,8 @@
 # Usage: [PORT=8080] run.sh python3 loop.py, or: run.sh node loop.ts.
 set -euo pipefail
 cd "$(dirname "$0")"
+# The Node that npm ci brings.
+export PATH="$PWD/../../node_modules/.bin:$PATH"
 
 port=${PORT:-8080}
 gpus=($((port + 20)) $((port + 21)))

@@ -18,6 +18,7 @@ export interface Given {
   /** Step and directory of each checkpoint in it. */
   readonly checkpoints: readonly (readonly [step: number, path: string])[];
   readonly venv: string;
+  readonly artVenv: string;
   /** A tokenizer's directory, for harnesses that ask by token ids. */
   readonly tokenizer: string;
 }
@@ -43,19 +44,24 @@ type Engine = Pick<Given, 'engine' | 'url' | 'runs' | 'checkpoints'> & { readonl
 let engine: Engine | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
-  const venv = resolve(process.env.HARNESS_VENV ?? join(HOME, 'venv'));
   const tokenizer = join(HOME, 'tokenizer');
   await mkdir(HOME, { recursive: true });
-  say('installing the harnesses, where they are not there yet');
-  await run(`bash '${join(HERE, 'install.sh')}' '${venv}'`, { cwd: HOME, venv, title: 'install' });
-  await run(`python '${join(HERE, '../vllm/make_tokenizer.py')}' '${tokenizer}'`, {
-    cwd: HOME,
-    venv,
-    title: 'tokenizer',
-  });
+  const venv = await install(process.env.HARNESS_VENV ?? join(HOME, 'venv'), 'requirements.txt');
+  const artVenv = await install(process.env.HARNESS_ART_VENV ?? join(HOME, 'art'), 'requirements-art.txt');
+  const script = join(HERE, '../vllm/make_tokenizer.py');
+  await run(`python '${script}' '${tokenizer}'`, { cwd: HOME, venv, title: 'tokenizer' });
   engine = await (process.env.STEPGATE_TEST_ENGINE === 'sim' ? simulated() : real());
   const { close: _, ...shown } = engine;
-  project.provide('given', { ...shown, venv, tokenizer });
+  project.provide('given', { ...shown, venv, artVenv, tokenizer });
+}
+
+/** @returns the virtual environment's absolute path */
+async function install(dir: string, requirements: string): Promise<string> {
+  const venv = resolve(dir);
+  const file = join(HERE, requirements);
+  say(`${requirements}: installing, where that was not done yet (a minute or two)`);
+  await run(`bash '${join(HERE, 'install.sh')}' '${venv}' '${file}'`, { cwd: HOME, venv, title: requirements });
+  return venv;
 }
 
 export const teardown = async (): Promise<void> => void (await engine?.close());

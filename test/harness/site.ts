@@ -17,7 +17,8 @@ const engine = new EngineClient(given.url);
 export interface Site {
   /** The current directory of what runs. */
   readonly dir: string;
-  run(command: string, title: string, env?: Record<string, string>): Promise<string>;
+  /** In the harnesses' virtual environment, or in another. */
+  run(command: string, title: string, venv?: string): Promise<string>;
 }
 
 /** A fresh directory with `tasks/` in it. */
@@ -25,7 +26,7 @@ export async function openSite(): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), 'stepgate-site-'));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   await cp(join(import.meta.dirname, 'tasks'), join(dir, 'tasks'), { recursive: true });
-  return { dir, run: (command, title, env = {}) => run(command, { cwd: dir, venv: given.venv, title, env }) };
+  return { dir, run: (command, title, venv = given.venv) => run(command, { cwd: dir, venv, title }) };
 }
 
 /** The gateway in front of the engine, with every step known and none loaded. */
