@@ -11,10 +11,11 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** What is told of it; default: the command's first words. */
   readonly title?: string;
+  /** Then it is killed; default: five minutes. */
+  readonly timeoutMs?: number;
 }
 
 const LAST_LINES = 25;
-const TIMEOUT_MS = 300_000;
 /** Nothing is fetched while tests run; no output that draws over itself; two cores are shared by all. */
 const QUIET = {
   HF_HUB_OFFLINE: '1',
@@ -29,8 +30,9 @@ const QUIET = {
   NO_COLOR: '1',
 };
 
-/** @returns what it wrote to its standard output; throws, with its last lines, when its exit code is not 0 or it takes over five minutes */
-export async function run(command: string, { cwd, venv, env = {}, title }: RunOptions): Promise<string> {
+/** @returns what it wrote to its standard output; throws, with its last lines, when its exit code is not 0 or it takes too long */
+export async function run(command: string, options: RunOptions): Promise<string> {
+  const { cwd, venv, env = {}, title, timeoutMs = 300_000 } = options;
   const startedAt = performance.now();
   const child = spawn('bash', ['-c', command], {
     cwd,
@@ -53,7 +55,7 @@ export async function run(command: string, { cwd, venv, env = {}, title }: RunOp
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said.all += text;
   });
-  const late = setTimeout(() => kill(child), TIMEOUT_MS);
+  const late = setTimeout(() => kill(child), timeoutMs);
   const leave = () => kill(child);
   process.once('exit', leave);
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
@@ -63,7 +65,7 @@ export async function run(command: string, { cwd, venv, env = {}, title }: RunOp
   say(`${title ?? command.split(' ').slice(0, 3).join(' ')}: ${code === 0 ? 'done' : 'FAILED'} after ${seconds} s`);
   if (code === 0) return said.out;
   const lines = said.all.trimEnd().split('\n').slice(-LAST_LINES).join('\n');
-  throw new Error(`${command}\nended with ${code ?? signal}; its last lines:\n${lines}`);
+  throw new Error(`${command}\nended with ${code ?? `${signal} after ${seconds} s`}; its last lines:\n${lines}`);
 }
 
 export const say = (line: string): void => void process.stderr.write(`${line}\n`);

@@ -32,6 +32,7 @@ declare module 'vitest' {
 const HERE = import.meta.dirname;
 const HOME = join(HERE, '../../.harness');
 const SLOTS = 2;
+const INSTALL_MS = 1_200_000;
 /**
  * Harnesses ask for the log probabilities of prompts. vLLM 0.32 dies of that (its CPU build) where its output layer has LoRA too; so it is told which
  * layers have: docs/evaluations.md.
@@ -60,7 +61,8 @@ async function install(dir: string, requirements: string): Promise<string> {
   const venv = resolve(dir);
   const file = join(HERE, requirements);
   say(`${requirements}: installing, where that was not done yet (a minute or two)`);
-  await run(`bash '${join(HERE, 'install.sh')}' '${venv}' '${file}'`, { cwd: HOME, venv, title: requirements });
+  const about = { cwd: HOME, venv, title: requirements, timeoutMs: INSTALL_MS };
+  await run(`bash '${join(HERE, 'install.sh')}' '${venv}' '${file}'`, about);
   return venv;
 }
 
