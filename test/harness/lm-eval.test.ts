@@ -6,8 +6,10 @@ import { documented } from './commands.ts';
 import { alone, given, nameOf, openGateway, openSite, type Site, STEPS } from './site.ts';
 
 const TEST_MS = 600_000;
-/** Nats of one choice. An engine that batches other requests beside it rounds otherwise (bfloat16); another step's weights make several. */
-const SAME_WITHIN = 0.5;
+/** Nats of one choice: what an engine may round otherwise while it runs other requests beside. On vLLM 0.32 it was 0. */
+const SAME_WITHIN = 0.05;
+/** Another step's weights are several off. */
+const OTHER_BEYOND = 2;
 
 interface Scored {
   readonly metrics: Readonly<Record<string, number>>;
@@ -84,7 +86,7 @@ test(
       expect(got.get(step)?.metrics, `step ${step}`).toEqual(wanted.get(step)?.metrics);
       // What makes the lines above say something: a neighbour's weights would be far off.
       for (const other of STEPS.filter((one) => one !== step))
-        expect(Math.max(...gaps(mine, likelihoods(wanted.get(other))))).toBeGreaterThan(4 * SAME_WITHIN);
+        expect(Math.max(...gaps(mine, likelihoods(wanted.get(other))))).toBeGreaterThan(OTHER_BEYOND);
     }
   },
   TEST_MS,
