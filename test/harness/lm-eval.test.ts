@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { documented } from './commands.ts';
 import { alone, given, nameOf, openGateway, openSite, type Site, STEPS } from './site.ts';
 
-const TEST_MS = 600_000;
+const TEST_MS = 900_000;
 /** Nats of one choice: what an engine may round otherwise while it runs other requests beside. On vLLM 0.32 it was 0. */
 const SAME_WITHIN = 0.05;
 /** Another step's weights are several off. */
