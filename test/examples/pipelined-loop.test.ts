@@ -63,7 +63,8 @@ test('a loop that finds no gateway says what to do', async () => {
 });
 
 test('run.sh brings up engines and a gateway, runs what it is given, and leaves nothing behind', async () => {
-  const port = await freePort('127.0.0.1');
+  // Its neighbours are used too, so below those that the system hands out.
+  const port = await freePort('127.0.0.1', 10_000 + (process.pid % 20_000));
   const models = await run("./run.sh bash -c 'curl -s $0/models'", { ...RUN, env: { PORT: `${port}` } });
   expect((JSON.parse(models) as { data: { id: string }[] }).data.map(({ id }) => id)).toEqual(['base']);
   for (const one of [port, port + 1, port + 20, port + 21]) expect(await answers(one), `port ${one}`).toBe(false);

@@ -22,7 +22,7 @@ class Absent(MetaPathFinder, Loader):
     """Stands in for packages that are named at the top of ART's files, and that only training needs."""
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "trl", "peft", "unsloth", "triton", "datasets", "transformers"}:
+        if name.partition(".")[0] in {"torch", "trl", "peft", "unsloth", "triton", "datasets"}:
             return ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec):
