@@ -6,6 +6,7 @@ import { addAliases } from './admin/aliases.ts';
 import { addAudit, auditActions } from './admin/audit.ts';
 import { addBackends } from './admin/backends.ts';
 import { addCheckpoints } from './admin/checkpoints.ts';
+import { addDeployments } from './admin/deployments.ts';
 import { addEngines } from './admin/engines.ts';
 import { addEvents } from './admin/events.ts';
 import { addKeys } from './admin/keys.ts';
@@ -46,6 +47,7 @@ export function createAdmin(gateway: Gateway, { reloads, engines, publicUrl }: A
   addQuarantine(admin, gateway);
   addSweeps(admin, gateway);
   addCheckpoints(admin, gateway);
+  addDeployments(admin, gateway);
   addKeys(admin, gateway);
   addReload(admin, reloads);
   addAudit(admin, gateway);

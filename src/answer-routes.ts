@@ -13,6 +13,7 @@ import { StepgateError } from './errors.ts';
 import { type OutcomeCode, outcomeOf } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
 import { placeOf } from './openai/answer-id.ts';
+import { echoOf } from './openai/echo.ts';
 import { sendError } from './openai/error-body.ts';
 import { headerText } from './openai/header-text.ts';
 import { type Env, requestIdOf, wrongMethod } from './web.ts';
@@ -59,14 +60,14 @@ function pass(c: Context<Env>, gateway: Gateway, label: string): Response {
         'x-stepgate-model': headerText(to),
         'x-stepgate-backend': backend.name,
       },
-      echo: { from, to },
+      echo: echoOf({ from, to }),
       replayable: false,
       typedEvents: true,
       deadlines: { firstTokenMs: isStream ? firstTokenMs : wholeMs, betweenChunksMs, wholeMs },
     },
     (end) => {
       if (end.kind === 'failed' && !end.started)
-        sendError(response, new StepgateError(end.code, end.message), { 'x-request-id': requestId });
+        sendError(response, new StepgateError(end.code, end.message), { headers: { 'x-request-id': requestId } });
       gateway.metrics.answered(label, codeOf(end), performance.now() - arrivedAt);
     },
   );

@@ -5,19 +5,17 @@ import { performance } from 'node:perf_hooks';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
-import type { Caller } from './access/caller.ts';
-import { resolveFor } from './access/models.ts';
 import { checkNeeds } from './access/needs.ts';
 import { addAnswerRoutes, engineOf } from './answer-routes.ts';
-import { CLASSES } from './domain.ts';
-import { StepgateError } from './errors.ts';
-import type { Asked } from './exchange.ts';
+import { classOf, resolve, turnAway } from './asking.ts';
+import { withDefaults } from './deployments/translation.ts';
 import type { Gateway } from './gateway.ts';
 import { addModelRoutes } from './model-routes.ts';
 import { Held } from './openai/body-budget.ts';
-import { asStepgateError, sendError } from './openai/error-body.ts';
 import { readRequest } from './openai/read-request.ts';
 import { ROUTES, type Route } from './openai/routes.ts';
+import { addPredictRoutes } from './predict-routes.ts';
+import type { Build } from './registry/store.ts';
 import { addTrainerRoutes } from './trainer-routes.ts';
 import { addErrors, type Env, requestIdOf, wrongMethod } from './web.ts';
 
@@ -50,6 +48,7 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
   for (const { path } of ROUTES) app.all(path, (c) => wrongMethod(c, 'POST'));
   addAnswerRoutes(app, gateway);
   addModelRoutes(app, gateway);
+  addPredictRoutes(app, gateway, log);
   addTrainerRoutes(app, gateway, log);
   app.get('/health', (c) => c.body(null, 200));
   app.get('/ready', (c) => ready(c, gateway));
@@ -77,7 +76,8 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
     const asked = await readRequest(incoming, route, { bytesMax: gateway.config.limits.bodyBytesMax, held });
     const { name, stream, background, previous, rest } = asked;
     const said = classOf(incoming, stream, caller);
-    const { engineName, ...target } = resolve(gateway, name, caller);
+    const { engineName, build, ...target } = resolve(gateway, name, caller);
+    const named = asked.named(engineName);
     gateway.submit({
       route,
       incoming,
@@ -88,7 +88,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       ...said,
       tenant: caller.tenant,
       stream,
-      body: asked.named(engineName),
+      body: build === undefined ? named : byDeployment(build, { route, response, body: asked.body, named }),
       held,
       prompt: asked.prompt && asked.body.subarray(asked.prompt.start, asked.prompt.end),
       rest,
@@ -98,75 +98,18 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
     });
   } catch (thrown) {
     held.release();
-    const error = asStepgateError(thrown);
-    gateway.metrics.answered(route.path, error.code, performance.now() - arrivedAt);
-    if (error.code === 'internal_error') log.error({ err: thrown, requestId }, 'bug');
-    else log.info({ requestId, route: route.path, code: error.code, about: error.message }, 'request refused');
-    sendError(response, error, { 'x-request-id': requestId });
-    // The rest of its body is read and thrown away (requestTimeout bounds it): cut off while it writes, a caller would never see the answer.
-    incoming.resume();
+    turnAway(gateway, log, { route, incoming, response, requestId, arrivedAt, thrown });
   }
 }
 
-/**
- * A caller that says nothing of itself: whoever wants a stream is waiting for it. Only who says so is an evaluation, which may wait longest, or who is
- * part of a sweep (sweeps.ts).
- */
-function classOf(
-  { headers }: IncomingMessage,
-  stream: boolean,
-  caller: Caller,
-): Pick<Asked, 'class' | 'classSaid' | 'sweep'> {
-  const said = headers['x-stepgate-class'];
-  const named = headers['x-stepgate-sweep'];
-  const sweep = typeof named === 'string' ? named : undefined;
-  if (said === undefined) {
-    if (sweep !== undefined) return { class: 'eval', classSaid: true, sweep };
-    const guess = stream ? 'interactive' : 'rollout';
-    return { class: caller.class ?? guess, classSaid: caller.class !== undefined, sweep };
-  }
-  const kind = CLASSES.find((known) => known === said);
-  if (kind !== undefined) {
-    caller.checkClass(kind);
-    return { class: kind, classSaid: true, sweep };
-  }
-  const message = `the header x-stepgate-class is "${said}"; it is one of ${CLASSES.join(', ')}`;
-  throw new StepgateError('invalid_request', message, { param: 'x-stepgate-class' });
+/** What only a request through a deployment gets: its defaults, where the route has such parameters, and which build answers. */
+function byDeployment(
+  build: Build,
+  { route, response, body, named }: { route: Route; response: ServerResponse; body: Buffer; named: readonly Buffer[] },
+): readonly Buffer[] {
+  response.setHeader('x-stepgate-build', build.build);
+  return route.samples ? withDefaults(build, named, body) : named;
 }
-
-/** Resolves a name once, to the one base or checkpoint that will answer; no name means the base. */
-function resolve(gateway: Gateway, name: string | undefined, caller: Caller) {
-  const { catalog } = gateway.registry;
-  if (name === undefined) {
-    const [base] = catalog.bases;
-    if (base === undefined) throw noEngineYet();
-    caller.checkTouch(base.name);
-    return { base: base.name, checkpoint: undefined, engineName: base.name };
-  }
-  const resolution = resolveFor(caller, catalog, name);
-  switch (resolution.kind) {
-    case 'base':
-      return { base: resolution.base.name, checkpoint: undefined, engineName: resolution.base.name };
-    case 'checkpoint': {
-      const { checkpoint } = resolution;
-      return {
-        base: gateway.adapters.baseNameOf(checkpoint),
-        checkpoint,
-        engineName: checkpoint.adapter?.id ?? checkpoint.name,
-      };
-    }
-    case 'refused':
-      if (resolution.code === 'model_not_found' && catalog.bases.length === 0) throw noEngineYet();
-      throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
-  }
-}
-
-/** Bases are known only from engines: until one has come up, a name may be one of theirs. */
-const noEngineYet = () =>
-  new StepgateError(
-    'backend_unavailable',
-    'no engine has come up yet, so it is not known which models there are; GET /ready says why',
-  );
 
 function ready(c: Context, gateway: Gateway): Response {
   const backends = [...gateway.fleet.members].map(([name, { state, about }]) => {

@@ -98,6 +98,13 @@ export const ERRORS = {
     'never',
     'No backend, or no engine of the gateway, has this name. `stepgate ps` lists them.',
   ),
+  deployment_not_found: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'No deployment has this name, or it has no such build (any more). `stepgate deploy` lists them.',
+  ),
   key_not_found: spec(404, 'not_found_error', 'client', 'never', 'No key has this id. `stepgate keys` lists them.'),
   route_not_found: spec(
     404,

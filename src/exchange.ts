@@ -12,6 +12,7 @@ import { type ErrorCode, StepgateError } from './errors.ts';
 import { answerId } from './openai/answer-id.ts';
 import { appendMember } from './openai/body.ts';
 import type { Held } from './openai/body-budget.ts';
+import { echoOf, type Rewriter } from './openai/echo.ts';
 import { errorBody, sendError } from './openai/error-body.ts';
 import { headerText } from './openai/header-text.ts';
 import type { Upload } from './openai/read-form.ts';
@@ -197,11 +198,12 @@ export class Exchange {
     };
   }
 
-  #echo(): { from: string; to: string } | undefined {
+  #echo(): Rewriter | undefined {
     const { route, base, checkpoint } = this.asked;
+    if (route.wording !== undefined) return route.wording.answers(this.model);
     if (route.echo === 'none' || checkpoint === undefined) return undefined;
     const from = route.echo === 'base' ? base : (checkpoint.adapter?.id ?? checkpoint.name);
-    return from === checkpoint.name ? undefined : { from, to: checkpoint.name };
+    return echoOf({ from, to: checkpoint.name });
   }
 
   #ended(end: ForwardEnd): void {
@@ -239,7 +241,10 @@ export class Exchange {
     const { response, requestId, route } = this.asked;
     const error = new StepgateError(code, message, { ...(retryAfterS !== undefined && { retryAfterS }) });
     if (!response.headersSent)
-      sendError(response, error, { 'x-request-id': requestId, 'x-stepgate-model': headerText(this.model) });
+      sendError(response, error, {
+        headers: { 'x-request-id': requestId, 'x-stepgate-model': headerText(this.model) },
+        wording: route.wording,
+      });
     else if (!response.writableEnded) response.end(errorEvent(errorBody(error).error, route.typedEvents));
     this.#listener.over(this, code);
   }

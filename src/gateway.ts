@@ -7,6 +7,7 @@ import { Adapters } from './adapters.ts';
 import { affinityOf } from './affinity.ts';
 import type { Config } from './config.ts';
 import { Cordons } from './cordons.ts';
+import type { Deployments } from './deployments/deployments.ts';
 import { type AdapterId, as, assertNever, type Checkpoint, type TicketId } from './domain.ts';
 import { type Asked, type Bounce, Exchange, judged, type OutcomeCode, targetOf } from './exchange.ts';
 import { Fleet, type NextFleet } from './fleet.ts';
@@ -28,6 +29,7 @@ export interface GatewayParts {
   readonly config: Config;
   readonly registry: Registry;
   readonly access: Access;
+  readonly deployments: Deployments;
   readonly credentials: Credentials['engines'];
   readonly sources: Sources;
   readonly journal: Journal;
@@ -43,6 +45,7 @@ export class Gateway {
   readonly sweeps: Sweeps;
   readonly registry: Registry;
   readonly access: Access;
+  readonly deployments: Deployments;
   readonly sources: Sources;
   readonly journal: Journal;
   readonly cordons: Cordons;
@@ -59,10 +62,11 @@ export class Gateway {
   #closed = false;
   #idle: (() => void) | undefined;
 
-  constructor({ config, registry, access, credentials, sources, journal, log }: GatewayParts) {
+  constructor({ config, registry, access, deployments, credentials, sources, journal, log }: GatewayParts) {
     this.#config = config;
     this.registry = registry;
     this.access = access;
+    this.deployments = deployments;
     this.sources = sources;
     this.journal = journal;
     this.#log = log;
@@ -208,7 +212,7 @@ export class Gateway {
     this.sweeps.ended(exchange.ticket, status);
     const now = performance.now();
     const tookMs = now - asked.arrivedAt;
-    this.metrics.answered(asked.route.path, code, tookMs);
+    this.metrics.answered(asked.route.label, code, tookMs);
     const line = { asked: asked.name, model, backend: placed?.backend, why: placed?.why, status, tookMs };
     if (this.journal.heard) {
       this.journal.tell({ type: 'answered', ...line, waitedMs: (placed?.at ?? now) - asked.arrivedAt });

@@ -47,6 +47,14 @@ export type Happening =
       readonly checkpoint: CheckpointName | undefined;
       readonly by: string;
     }
+  /** A deployment's next build counts from now on; undefined: there is no such deployment any more. */
+  | {
+      readonly type: 'deployed';
+      readonly deployment: string;
+      readonly build: number | undefined;
+      readonly target: string | undefined;
+      readonly by: string;
+    }
   /** Slots are kept for `what` from now on: `my-model@5`, `model my-model`, `latest my-model`, `class eval`. */
   | {
       readonly type: 'reserved';

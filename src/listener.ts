@@ -47,7 +47,7 @@ export function isPlain(incoming: IncomingMessage, response: ServerResponse): bo
   const error = ambiguity(incoming);
   if (error === undefined) return true;
   refused.add(incoming.socket);
-  sendError(response, error, { connection: 'close' });
+  sendError(response, error, { headers: { connection: 'close' } });
   incoming.resume();
   return false;
 }

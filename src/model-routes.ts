@@ -6,9 +6,20 @@ import { checkName, isFor, resolveFor } from './access/models.ts';
 import type { BaseModel, Checkpoint } from './domain.ts';
 import { StepgateError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
-import { baseCard, checkpointCard, type ModelCard } from './openai/cards.ts';
+import { baseCard, checkpointCard, deploymentCard, type ModelCard } from './openai/cards.ts';
 import { jobCheckpointId, jobCheckpoints } from './openai/fine-tuning.ts';
+import type { Resolution } from './registry/resolution.ts';
 import { type Env, wrongMethod } from './web.ts';
+
+/** What a card is made of. */
+type Listed = BaseModel | Checkpoint | Deployed;
+
+interface Deployed {
+  readonly name: string;
+  /** Of the build that counts. */
+  readonly createdAtMs: number;
+  readonly target: BaseModel | Checkpoint;
+}
 
 const JOB_PAGE_DEFAULT = 10;
 const PAGE_MAX = 100_000;
@@ -29,7 +40,7 @@ function list(c: Context<Env>, gateway: Gateway): Response {
   const { catalog } = gateway.registry;
   const { limit, after } = readPage(c, PAGE_MAX);
   const caller = c.get('caller');
-  const known = [...catalog.bases, ...catalog.servable()];
+  const known: readonly Listed[] = [...catalog.bases, ...catalog.servable(), ...deployed(gateway)];
   const all = caller.isLimited ? known.filter((one) => isFor(caller, one)) : known;
   const from = after === undefined ? 0 : 1 + all.findIndex(({ name }) => name === after);
   if (after !== undefined && from === 0) throw unknownAfter(after);
@@ -44,14 +55,29 @@ function find(gateway: Gateway, id: string, caller: Caller): ModelCard {
     case 'refused':
       throw new StepgateError(resolution.code, resolution.message, { param: 'model' });
     case 'base':
-      return card(gateway, resolution.base);
     case 'checkpoint':
-      return card(gateway, resolution.checkpoint);
+      return card(gateway, named(resolution));
   }
 }
 
-const card = (gateway: Gateway, model: BaseModel | Checkpoint): ModelCard =>
-  'id' in model ? checkpointCard(model, gateway.adapters.baseOf(model)) : baseCard(model, gateway.startedAtMs);
+/** What a name leads to, by that name where it is a deployment's. */
+function named(answer: Exclude<Resolution, { kind: 'refused' }>): Listed {
+  const target = answer.kind === 'base' ? answer.base : answer.checkpoint;
+  const { build } = answer;
+  return build === undefined ? target : { name: build.deployment, createdAtMs: build.createdAtMs, target };
+}
+
+/** Those that lead somewhere now. */
+const deployed = ({ deployments }: Gateway): readonly Listed[] =>
+  deployments.all().flatMap((build) => {
+    const answer = deployments.resolve(build);
+    return answer.kind === 'refused' ? [] : named(answer);
+  });
+
+function card(gateway: Gateway, model: Listed): ModelCard {
+  if ('target' in model) return deploymentCard(model.name, model.createdAtMs, card(gateway, model.target));
+  return 'id' in model ? checkpointCard(model, gateway.adapters.baseOf(model)) : baseCard(model, gateway.startedAtMs);
+}
 
 /** @returns the name that is deleted now */
 function remove(gateway: Gateway, id: string, caller: Caller): string {

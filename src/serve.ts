@@ -5,6 +5,7 @@ import { type ReadVariable, readCredentials } from './access/credentials.ts';
 import { createAdmin } from './admin.ts';
 import { createApp, engineRoutes } from './app.ts';
 import { type Config, ConfigError, hasTls, isLoopback } from './config.ts';
+import { Deployments } from './deployments/deployments.ts';
 import { checkTls, Door } from './door.ts';
 import { Engines } from './engines/engines.ts';
 import { Gateway } from './gateway.ts';
@@ -71,6 +72,7 @@ export async function start(
       now: () => performance.now(),
     });
     const journal = new Journal();
+    const deployments = openDeployments(registry, { journal, log });
     const sources = new Sources({
       dataDir: config.data,
       settings: () => opened.config.sources,
@@ -84,7 +86,7 @@ export async function start(
       nowMs: Date.now,
     });
     const opened: Gateway = new Gateway({
-      ...{ config, registry, access, credentials: credentials.engines, sources, journal, log },
+      ...{ config, registry, access, deployments, credentials: credentials.engines, sources, journal, log },
     });
     gateway = opened;
     const kept = keepStore(opened, log);
@@ -159,6 +161,22 @@ const registrySettings = ({ data, roots, models, store, discovery }: Config): Re
   storeBytesMax: store.bytesMax,
   ...discovery,
 });
+
+function openDeployments(
+  { deploymentRows: rows, catalog }: Registry,
+  { journal, log }: { journal: Journal; log: Logger },
+): Deployments {
+  return new Deployments({
+    rows,
+    catalog,
+    nowMs: Date.now,
+    onChange: (deployment, made, by) => {
+      const told = { deployment, build: made?.build, target: made?.target, by };
+      log.info(told, made === undefined ? 'deployment removed' : 'deployed');
+      journal.tell({ type: 'deployed', ...told });
+    },
+  });
+}
 
 /** The admin listener shows itself to others only where somebody can be told from them. */
 function checkAdmin({ admin: { host, port } }: Config, { keys }: Access): void {

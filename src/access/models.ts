@@ -1,5 +1,5 @@
 // The catalog as one caller may see it: what a key is not for looks the same whether or not it is there.
-import type { BaseModel, Checkpoint } from '../domain.ts';
+import type { Checkpoint } from '../domain.ts';
 import type { Catalog } from '../registry/catalog.ts';
 import { parseName } from '../registry/name.ts';
 import { type Resolution, refuse } from '../registry/resolution.ts';
@@ -9,6 +9,8 @@ import { type Caller, notYours } from './caller.ts';
 export function resolveFor(caller: Caller, catalog: Catalog, name: string): Resolution {
   const answer = catalog.resolve(name);
   if (!caller.isLimited) return answer;
+  // A deployment is a name of its own: who may ask for it needs no right to what it leads to.
+  if (catalog.deployment(name)) return caller.mayTouch(name) ? answer : refuse('forbidden', notYours(name).message);
   const model = answer.kind === 'refused' ? parseName(name).model : modelOf(answer);
   if (!caller.mayTouch(model)) return refuse('forbidden', notYours(name).message);
   if (answer.kind !== 'refused' || catalog.has(model)) return answer;
@@ -21,7 +23,7 @@ export function resolveFor(caller: Caller, catalog: Catalog, name: string): Reso
 }
 
 /** Whether it is among what the caller's key is for. */
-export const isFor = (caller: Caller, one: BaseModel | Checkpoint): boolean =>
+export const isFor = (caller: Caller, one: Checkpoint | { readonly name: string }): boolean =>
   caller.mayTouch('model' in one ? one.model : one.name);
 
 const modelOf = (answer: Exclude<Resolution, { kind: 'refused' }>): string =>

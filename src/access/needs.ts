@@ -6,8 +6,8 @@ import type { Env } from '../web.ts';
 import type { Access } from './access.ts';
 import { Caller, type Need } from './caller.ts';
 
-/** `open`: answered to anybody. Keys as `METHOD path`, the path as it is registered. */
-export const NEEDS: Readonly<Record<string, Need | 'open'>> = {
+/** `open`: answered to anybody; `itself`: the route asks, for the key may be in its body. Keys as `METHOD path`, the path as it is registered. */
+export const NEEDS: Readonly<Record<string, Need | 'open' | 'itself'>> = {
   'GET /health': 'open',
   // To who has no key it says yes or no, and nothing of the engines.
   'GET /ready': 'open',
@@ -16,6 +16,7 @@ export const NEEDS: Readonly<Record<string, Need | 'open'>> = {
   'GET /v1/models/:id{.+}': 'any',
   'DELETE /v1/models/:id{.+}': 'publish',
   'GET /v1/fine_tuning/jobs/:job{.+}/checkpoints': 'any',
+  'POST /v1/deployments/:name/predict': 'itself',
   'GET /v1/responses/:id': 'use',
   'POST /v1/responses/:id/cancel': 'use',
   'POST /v1/load_lora_adapter': 'publish',
@@ -33,7 +34,10 @@ export function checkNeeds(app: Hono<Env>, access: Access, isOpen: (name: string
     const route = matchedRoutes(c).find(({ handler }) => handler !== check);
     const name = route === undefined ? '' : `${route.method} ${route.path}`;
     const need = isOpen(name) ? 'open' : (NEEDS[name] ?? 'any');
-    c.set('caller', need === 'open' ? Caller.anybody('') : access.check(c.env.incoming.headers, need));
+    c.set(
+      'caller',
+      need === 'open' || need === 'itself' ? Caller.anybody('') : access.check(c.env.incoming.headers, need),
+    );
     return next();
   };
   app.use('*', check);

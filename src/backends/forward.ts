@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { type ErrorCode, StepgateError } from '../errors.ts';
-import { type Echo, echoOf } from '../openai/echo.ts';
+import type { Rewriter } from '../openai/echo.ts';
 import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
 import { endsInError, engineError, GAVE_UP, isGivenUp, saysNoModel } from './answers.ts';
@@ -46,7 +46,7 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
   readonly #request: Forwarding;
   readonly #response: ServerResponse;
   readonly #onEnd: (end: ForwardEnd) => void;
-  readonly #echo: Echo | undefined;
+  readonly #echo: Rewriter | undefined;
   readonly #held: boolean;
   readonly #wholeAt: number;
   #dueAt: number;
@@ -66,7 +66,7 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
     this.#request = request;
     this.#response = request.response;
     this.#onEnd = onEnd;
-    this.#echo = request.echo && echoOf(request.echo);
+    this.#echo = request.echo;
     this.#held = request.response.headersSent;
     this.#wholeAt = deadlineIn(request.deadlines.wholeMs);
     this.#dueAt = deadlineIn(request.deadlines.firstTokenMs);

@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { ErrorCode } from '../errors.ts';
+import type { Rewriter } from '../openai/echo.ts';
 
 export interface Forwarding {
   readonly dispatcher: Dispatcher;
@@ -17,8 +18,8 @@ export interface Forwarding {
   readonly response: ServerResponse;
   /** The gateway's own headers for the caller. */
   readonly responseHeaders: Record<string, string>;
-  /** The name that the engine answers with and the one that the caller shall read. */
-  readonly echo: { readonly from: string; readonly to: string } | undefined;
+  /** What becomes of the answer's bytes; undefined: they go through as they are. */
+  readonly echo: Rewriter | undefined;
   /** It may be sent once more: then `missing` and `refused` are reported instead of answered. */
   readonly replayable: boolean;
   /** Asked when the engine answers 429 or 503: whether it may be sent elsewhere instead of that answer being passed on. Left out: no. */

@@ -44,3 +44,10 @@ export function checkpointCard(checkpoint: Checkpoint, base: BaseModel | undefin
     step: checkpoint.step ?? null,
   };
 }
+
+/** `target`: the card of what the deployment leads to now. */
+export const deploymentCard = (name: string, createdAtMs: number, target: ModelCard): ModelCard => ({
+  ...target,
+  id: name,
+  created: Math.floor(createdAtMs / 1000),
+});

@@ -9,12 +9,20 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const EMPTY = Buffer.alloc(0);
 
+/** What the bytes of an answer become on their way to the caller. */
+export interface Rewriter {
+  /** What may be sent on now. */
+  push(chunk: Buffer): Buffer;
+  /** What was held back, now that nothing follows. @throws StepgateError where it is no answer */
+  end(): Buffer;
+}
+
 /** Undefined when there is nothing to rewrite. */
 export function echoOf(names: { readonly from: string; readonly to: string }): Echo | undefined {
   return names.from === names.to ? undefined : new Echo(names.from, names.to);
 }
 
-export class Echo {
+export class Echo implements Rewriter {
   readonly #tight: Buffer;
   /** Python's json.dumps puts a space after the colon; pydantic's serialiser does not. */
   readonly #spaced: Buffer;

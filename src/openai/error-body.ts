@@ -1,6 +1,7 @@
 // The one shape of an error on the wire, as OpenAI's clients read it.
 import type { ServerResponse } from 'node:http';
 import { ERRORS, type ErrorCode, StepgateError } from '../errors.ts';
+import type { Wording } from './routes.ts';
 
 export interface ErrorBody {
   readonly error: {
@@ -37,10 +38,20 @@ export function asStepgateError(thrown: unknown): StepgateError {
   });
 }
 
+interface Sending {
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Of the route; undefined: OpenAI's. */
+  readonly wording?: Wording | undefined;
+}
+
 /** Answers with the error, unless the answer has begun. */
-export function sendError(response: ServerResponse, error: StepgateError, headers: Record<string, string> = {}): void {
+export function sendError(
+  response: ServerResponse,
+  error: StepgateError,
+  { headers = {}, wording }: Sending = {},
+): void {
   if (response.headersSent || response.destroyed) return;
-  const body = JSON.stringify(errorBody(error));
+  const body = JSON.stringify(wording === undefined ? errorBody(error) : wording.errors(error));
   response.writeHead(error.status, { ...headers, ...errorHeaders(error), 'content-length': Buffer.byteLength(body) });
   response.end(body);
 }

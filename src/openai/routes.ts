@@ -1,8 +1,14 @@
 // The exact table of routes that are forwarded to engines: every route of vLLM that takes a model's name. What is not here, nor among the
 // routes by an answer's id (answer-routes.ts), is answered 404 and never forwarded. Which of them an engine has depends on its model.
 
+import type { StepgateError } from '../errors.ts';
+import type { Rewriter } from './echo.ts';
+
 export interface Route {
+  /** The engine's. */
   readonly path: string;
+  /** The path that callers know it by, for metrics and the log. */
+  readonly label: string;
   readonly body: 'json' | 'form';
   /** `required`: a body without `model` is an error; `optional`: it means the base, as engines take it. */
   readonly model: 'required' | 'optional';
@@ -12,15 +18,30 @@ export interface Route {
   readonly typedEvents: boolean;
   /** The engine keeps its answers, to be asked for by their ids: see answer-id.ts. */
   readonly keeps: boolean;
+  /** Takes sampling parameters under vLLM's own names, so that the defaults of a deployment fit in. */
+  readonly samples: boolean;
+  /** Undefined: it answers as engines do. */
+  readonly wording: Wording | undefined;
+}
+
+/** How a route of our own speaks to its callers, where a route of the engine's serves it. */
+export interface Wording {
+  /** Turns the engine's answer into ours. `model`: the base or the step that answers. */
+  answers(model: string): Rewriter;
+  /** The body that tells of an error. */
+  errors(error: StepgateError): unknown;
 }
 
 const route = (path: string, more: Partial<Route> = {}): Route => ({
   path,
+  label: path,
   body: 'json',
   model: 'required',
   echo: 'asked',
   typedEvents: false,
   keeps: false,
+  samples: /\/completions(\/batch|\/render)?$/.test(path),
+  wording: undefined,
   ...more,
 });
 

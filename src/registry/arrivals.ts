@@ -125,6 +125,11 @@ export class Arrivals {
       const message = `"${name}" is a base model's name: a checkpoint of that name would hide it. Choose another.`;
       throw new StepgateError('conflict', message, { param: 'name' });
     }
+    const { model } = identify(name);
+    if (catalog.deployment(model)) {
+      const message = `"${model}" is a deployment: a model of that name would hide it. Choose another name.`;
+      throw new StepgateError('conflict', message, { param: 'name' });
+    }
     const parsed = parseName(name);
     if (parsed.kind === 'alias' && catalog.alias(parsed.model, parsed.alias)) {
       const message = `"${name}" is an alias: a checkpoint of that name would hide it. Choose another, or remove the alias.`;

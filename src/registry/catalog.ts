@@ -5,7 +5,7 @@ import type { BaseModel, Checkpoint, CheckpointId, CheckpointName, ModelName } f
 import { Lineage } from './lineage.ts';
 import { type ParsedName, parseName, parseVersion, printName } from './name.ts';
 import { type ModelSettings, type Refusal, type Resolution, refuse } from './resolution.ts';
-import type { Alias } from './store.ts';
+import type { Alias, Build } from './store.ts';
 import { nearNames, quote, refusalOf } from './words.ts';
 
 export type { ModelSettings, Refusal, Resolution } from './resolution.ts';
@@ -17,11 +17,18 @@ export class Catalog {
   /** By exact name, the current revision of what is no answer: deleted, not servable, or in conflict with a base. */
   readonly #others = new Map<string, Checkpoint>();
   readonly #lineages = new Map<string, Lineage>();
+  /** The build that counts, by the deployment's name. */
+  readonly #deployments = new Map<string, Build>();
   /** Names of replaced revisions: a pointer to one follows its name. */
   readonly #replaced = new Map<CheckpointId, CheckpointName>();
 
   /** What `text` means. Exact names first, then the grammar of name.ts. Never another step, nor a base, in place of what was asked. */
   resolve(text: string): Resolution {
+    return this.#answers.get(text) ?? this.#deployed(text) ?? this.resolveModel(text);
+  }
+
+  /** As `resolve`, of bases and checkpoints alone: a deployment never leads to another one. */
+  resolveModel(text: string): Resolution {
     return this.#answers.get(text) ?? this.#refusal(text) ?? this.#resolveParsed(text, parseName(text));
   }
 
@@ -94,6 +101,23 @@ export class Catalog {
 
   alias(model: string, alias: string): Alias | undefined {
     return this.#lineages.get(model)?.aliases.get(alias);
+  }
+
+  /** By name. */
+  deployments(): readonly Build[] {
+    return [...this.#deployments.values()].sort((a, b) => byText(a.deployment, b.deployment));
+  }
+
+  deployment(name: string): Build | undefined {
+    return this.#deployments.get(name);
+  }
+
+  /** Undefined: there is no deployment of this name any more. */
+  setDeployment(name: string, build: Build | undefined): void {
+    const checkpoint = this.#current(name);
+    if (build === undefined) this.#deployments.delete(name);
+    else this.#deployments.set(name, build);
+    this.#place(name, checkpoint);
   }
 
   /** Replaces the set of bases that engines serve. */
@@ -172,12 +196,25 @@ export class Catalog {
     name: string,
     { base, checkpoint }: { base: BaseModel | undefined; checkpoint: Checkpoint | undefined },
   ): Resolution | undefined {
-    if (base && checkpoint && checkpoint.state.kind !== 'deleted') {
+    const isThere = checkpoint && checkpoint.state.kind !== 'deleted';
+    if (this.#deployments.has(name) && (base || isThere)) return isAlso(name, base ? 'base' : 'checkpoint');
+    if (base && isThere) {
       const message = `${quote(name)} is both a base model and a registered checkpoint. Remove the checkpoint, or serve the base under another name.`;
       return refuse('conflict', message);
     }
     if (base) return { kind: 'base', base };
     return checkpoint?.state.kind === 'servable' ? { kind: 'checkpoint', checkpoint } : undefined;
+  }
+
+  /** What the target of a deployment means now. */
+  #deployed(name: string): Resolution | undefined {
+    const build = this.#deployments.get(name);
+    if (build === undefined) return undefined;
+    // The config may name a model so later.
+    if (this.#lineages.has(name)) return isAlso(name, 'model');
+    const answer = this.resolveModel(build.target);
+    if (answer.kind !== 'refused') return { ...answer, build };
+    return refuse(answer.code, `The deployment ${quote(name)} leads to ${quote(build.target)}. ${answer.message}`);
   }
 
   #refusal(name: string): Refusal | undefined {
@@ -234,5 +271,11 @@ export class Catalog {
     );
   }
 }
+
+const isAlso = (name: string, what: 'base' | 'checkpoint' | 'model'): Refusal =>
+  refuse(
+    'conflict',
+    `${quote(name)} is both a deployment and a ${what}. Give one of them another name ("stepgate deploy ${name} --remove" takes the deployment away).`,
+  );
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -18,6 +18,8 @@ import { MIGRATIONS } from './migrations.ts';
 import {
   aliasOf,
   aliasRowOf,
+  buildOf,
+  buildRowOf,
   CheckpointReader,
   cordonOf,
   cordonRowOf,
@@ -36,6 +38,7 @@ import type {
   Alias,
   AuditRow,
   BackendRow,
+  Build,
   Change,
   CordonRow,
   EngineRow,
@@ -119,6 +122,21 @@ export class Database implements Store {
 
   engines(): readonly EngineRow[] {
     return this.#db.prepare('SELECT * FROM engines ORDER BY created_at_ms, name').all().map(engineOf);
+  }
+
+  deployments(): readonly Build[] {
+    const newest = 'SELECT deployment, max(build) FROM builds GROUP BY deployment';
+    return this.#db
+      .prepare(`SELECT * FROM builds WHERE (deployment, build) IN (${newest}) ORDER BY deployment`)
+      .all()
+      .map(buildOf);
+  }
+
+  builds(deployment: string): readonly Build[] {
+    return this.#db
+      .prepare('SELECT * FROM builds WHERE deployment = ? ORDER BY build DESC')
+      .all(deployment)
+      .map(buildOf);
   }
 
   keys(): readonly KeyRow[] {
@@ -208,6 +226,13 @@ export class Database implements Store {
       case 'audited':
         this.#insert('audit', auditRowOf(change.entry));
         return this.#run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', change.keep);
+      case 'built': {
+        const { deployment, build } = change.build;
+        this.#insert('builds', buildRowOf(change.build));
+        return this.#run('DELETE FROM builds WHERE deployment = ? AND build <= ?', deployment, build - change.keep);
+      }
+      case 'undeployed':
+        return this.#run('DELETE FROM builds WHERE deployment = ?', change.deployment);
       default:
         return assertNever(change);
     }

@@ -137,4 +137,19 @@ export const MIGRATIONS: readonly string[] = [
     CHECK ((pid IS NULL) = (born IS NULL))
   ) STRICT;
   `,
+  `
+  -- Appended to, never changed; the oldest of a deployment go.
+  CREATE TABLE builds (
+    deployment TEXT NOT NULL,
+    build INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    generation TEXT NOT NULL, -- JSON object
+    template TEXT,
+    chat INTEGER NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    copy_of INTEGER,
+    PRIMARY KEY (deployment, build)
+  ) STRICT;
+  `,
 ];

@@ -39,7 +39,17 @@ import { Pins } from './pins.ts';
 import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
 import { configureModels, rootsOf } from './settings.ts';
-import type { AccessRows, Alias, BackendRows, CordonRows, Move, Pin, ReservationRows, Store } from './store.ts';
+import type {
+  AccessRows,
+  Alias,
+  BackendRows,
+  CordonRows,
+  DeploymentRows,
+  Move,
+  Pin,
+  ReservationRows,
+  Store,
+} from './store.ts';
 import { neededBy } from './store-budget.ts';
 import { Turns } from './turns.ts';
 import { Watchers } from './watchers.ts';
@@ -216,6 +226,11 @@ export class Registry {
 
   /** Where backends beside the config's, and engines of the gateway's own, are written down. */
   get backendRows(): BackendRows {
+    return this.#rows;
+  }
+
+  /** Where the builds of deployments are written down. */
+  get deploymentRows(): DeploymentRows {
     return this.#rows;
   }
 

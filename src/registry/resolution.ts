@@ -1,12 +1,14 @@
 // What a name means: the catalog's answer, and what the config says of a model. Types and one constructor.
 import type { BaseModel, BaseName, BestRule, Checkpoint, KeepRule, LatestPolicy } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
+import type { Build } from './store.ts';
 
 export type Refusal = { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
 export type Resolution =
-  | { readonly kind: 'base'; readonly base: BaseModel }
-  | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
+  /** `build`: the deployment through which a name leads there. */
+  | { readonly kind: 'base'; readonly base: BaseModel; readonly build?: Build }
+  | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint; readonly build?: Build }
   | Refusal;
 
 export const refuse = (code: ErrorCode, message: string): Refusal => ({ kind: 'refused', code, message });

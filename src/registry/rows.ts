@@ -12,7 +12,7 @@ import {
   type Digest,
   type ModelName,
 } from '../domain.ts';
-import type { Alias, CordonRow, Move, Pin, ReservationRow } from './store.ts';
+import type { Alias, Build, CordonRow, Move, Pin, ReservationRow } from './store.ts';
 
 export const Text = z.string();
 export const Integer = z.number().int();
@@ -241,4 +241,37 @@ export const reservationRowOf = ({ createdAtMs, untilMs, ...row }: ReservationRo
   ...row,
   created_at_ms: createdAtMs,
   until_ms: untilMs ?? null,
+});
+
+const Generation = z.record(Text, z.unknown());
+const BuildCells = z
+  .object({
+    deployment: Text,
+    build: Integer,
+    target: Text,
+    generation: Text,
+    template: Text.nullable(),
+    chat: Integer,
+    created_at_ms: Integer,
+    by: Text,
+    copy_of: Integer.nullable(),
+  })
+  .transform(
+    ({ generation, template, chat, created_at_ms, copy_of, ...row }): Build => ({
+      ...row,
+      generation: Generation.parse(JSON.parse(generation)),
+      template: template ?? undefined,
+      chat: chat === 1,
+      createdAtMs: created_at_ms,
+      copyOf: copy_of ?? undefined,
+    }),
+  );
+export const buildOf = (cells: unknown): Build => BuildCells.parse(cells);
+export const buildRowOf = ({ generation, template, chat, createdAtMs, copyOf, ...row }: Build): Cells => ({
+  ...row,
+  generation: JSON.stringify(generation),
+  template: template ?? null,
+  chat: chat ? 1 : 0,
+  created_at_ms: createdAtMs,
+  copy_of: copyOf ?? null,
 });

@@ -140,6 +140,38 @@ export interface BackendRows {
   commit(changes: readonly BackendChange[]): void;
 }
 
+/** One state of a deployment: where its name leads, and how it is asked there. It never changes: each change is the next build. */
+export interface Build {
+  readonly deployment: string;
+  /** 1, 2, 3, ... */
+  readonly build: number;
+  /** A base or a checkpoint, also by a name that moves. */
+  readonly target: string;
+  /** By the names of Hugging Face's GenerationConfig, as they were given; src/deployments/generation.ts says what they come to. */
+  readonly generation: Readonly<Record<string, unknown>>;
+  /** Undefined: a prompt goes as it is. */
+  readonly template: string | undefined;
+  /** Its prompts are messages to a chat, not texts to be completed. */
+  readonly chat: boolean;
+  /** Unix time, ms. */
+  readonly createdAtMs: number;
+  readonly by: string;
+  /** The build that it is a copy of. */
+  readonly copyOf: number | undefined;
+}
+
+export type DeploymentChange =
+  /** Of its deployment at most `keep` builds stay, the newest. */
+  | { readonly kind: 'built'; readonly build: Build; readonly keep: number }
+  | { readonly kind: 'undeployed'; readonly deployment: string };
+
+/** What of the store the deployments need. */
+export interface DeploymentRows {
+  deployments(): readonly Build[];
+  builds(deployment: string): readonly Build[];
+  commit(changes: readonly DeploymentChange[]): void;
+}
+
 /** A key by which callers are known, without its secret; src/access/ says what it comes to. */
 export interface KeyRow {
   /** The part of the key that is no secret. */
@@ -201,6 +233,7 @@ export type Change =
   | CordonChange
   | BackendChange
   | AccessChange
+  | DeploymentChange
   | { readonly kind: 'added'; readonly checkpoint: Checkpoint; readonly sighting: Sighting }
   /** The name's files of `sighting.source` now have this signature; nothing else changed. */
   | { readonly kind: 'seen'; readonly sighting: Sighting }
@@ -228,6 +261,10 @@ export interface Store {
   backends(): readonly BackendRow[];
   /** In the order in which they were created. */
   engines(): readonly EngineRow[];
+  /** The newest build of each, by name. */
+  deployments(): readonly Build[];
+  /** Newest first. */
+  builds(deployment: string): readonly Build[];
   /** In the order in which they were created. */
   keys(): readonly KeyRow[];
   /** Newest first; with `before`, those with smaller ids. */

@@ -1,10 +1,12 @@
 // Promises of the streaming path about the wire itself: encodings, trailers, large heads, uploads, and connections that go stale.
+
 import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { StepgateError } from '../../src/errors.ts';
+import { echoOf } from '../../src/openai/echo.ts';
 import { ask, caller, chunk, gateway, httpEngine, json, rawEngine, readUntil } from './forwarding.ts';
 
-const RENAMED = { echo: { from: 'my-model@5-1a2b', to: 'my-model@5' } };
+const RENAMED = () => ({ echo: echoOf({ from: 'my-model@5-1a2b', to: 'my-model@5' }) });
 
 describe('an answer in a content-encoding', () => {
   const gzipped = json(200, 'not really gzip', 'content-encoding: gzip\r\n');
@@ -18,7 +20,7 @@ describe('an answer in a content-encoding', () => {
 
   test('is refused where the name would have to be found in it: nobody reads a wrong name', async () => {
     const port = await rawEngine((socket) => socket.write(gzipped));
-    const { port: at, ends } = await gateway(port, RENAMED);
+    const { port: at, ends } = await gateway(port, RENAMED());
     expect(await ask(at)).toMatchObject({ status: 599 });
     expect(ends).toMatchObject([{ kind: 'failed', code: 'backend_error', started: false }]);
   });
@@ -26,7 +28,7 @@ describe('an answer in a content-encoding', () => {
   test('but identity is none', async () => {
     const answer = json(200, { model: 'my-model@5-1a2b' }, 'content-encoding: identity\r\n');
     const port = await rawEngine((socket) => socket.write(answer));
-    const { port: at } = await gateway(port, RENAMED);
+    const { port: at } = await gateway(port, RENAMED());
     expect((await ask(at)).text).toBe('{"model":"my-model@5"}');
   });
 });

@@ -1,9 +1,11 @@
 // Promises of the streaming path when all goes well, with real sockets on both sides: what passes, how soon, and who is held back.
+
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { inFlight } from '../../src/backends/deadlines.ts';
+import { echoOf } from '../../src/openai/echo.ts';
 import { ask, caller, chunk, gateway, httpEngine, json, rawEngine, readUntil, SSE } from './forwarding.ts';
 
 describe('an answer passes', () => {
@@ -101,7 +103,7 @@ describe('an answer passes', () => {
     ['in events', `${SSE}${chunk('data: {"model":"my-mod')}${chunk('el@5-1a2b","x":1}\n\n')}0\r\n\r\n`],
   ])('under the name that was asked for: %s', async (_, answer) => {
     const port = await rawEngine((socket) => socket.write(answer));
-    const { port: at } = await gateway(port, { echo: { from: 'my-model@5-1a2b', to: 'my-model@5' } });
+    const { port: at } = await gateway(port, { echo: echoOf({ from: 'my-model@5-1a2b', to: 'my-model@5' }) });
     const { text, headers } = await ask(at);
     expect(text).toContain('{"model":"my-model@5","x":1}');
     // The engine's length would be wrong.

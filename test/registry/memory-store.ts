@@ -4,6 +4,7 @@ import type {
   Alias,
   AuditRow,
   BackendRow,
+  Build,
   Change,
   CordonRow,
   EngineRow,
@@ -26,6 +27,8 @@ class Tables {
   readonly engines = new Map<string, EngineRow>();
   readonly keys = new Map<string, KeyRow>();
   readonly audit: AuditRow[] = [];
+  /** The oldest first. */
+  readonly builds = new Map<string, Build[]>();
   readonly moves: Move[] = [];
   readonly sightings = new Map<string, string>();
 }
@@ -49,6 +52,9 @@ export class MemoryPlace implements Place {
         [...this.#tables.backends.values()].sort((a, b) => a.sinceMs - b.sinceMs || (a.name < b.name ? -1 : 1)),
       engines: () =>
         [...this.#tables.engines.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.name < b.name ? -1 : 1)),
+      deployments: () =>
+        [...this.#tables.builds].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, builds]) => builds.slice(-1)),
+      builds: (deployment) => (this.#tables.builds.get(deployment) ?? []).toReversed(),
       keys: () =>
         [...this.#tables.keys.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
       audit: ({ limit, before = Number.POSITIVE_INFINITY }) =>
@@ -139,6 +145,15 @@ function write(tables: Tables, change: Change): void {
     case 'audited':
       tables.audit.push({ id: (tables.audit.at(-1)?.id ?? 0) + 1, ...change.entry });
       tables.audit.splice(0, tables.audit.length - change.keep);
+      return;
+    case 'built': {
+      const builds = tables.builds.get(change.build.deployment) ?? [];
+      const kept = [...builds.filter(({ build }) => build !== change.build.build), change.build];
+      tables.builds.set(change.build.deployment, kept.slice(-change.keep));
+      return;
+    }
+    case 'undeployed':
+      tables.builds.delete(change.deployment);
       return;
     default:
       assertNever(change);

@@ -130,3 +130,13 @@ test('from version 6 on: added backends, engines of its own', () => {
     database.close();
   }
 });
+
+test('from version 7 on: builds of deployments', () => {
+  for (let version = 7; version <= MIGRATIONS.length; version++) {
+    const database = opened(version);
+    expect(database.deployments()).toMatchObject([
+      { deployment: 'support', build: 1, target: 'm@5', generation: { temperature: 0.2 }, template: 'Q: {prompt}' },
+    ]);
+    database.close();
+  }
+});

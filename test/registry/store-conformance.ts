@@ -5,6 +5,7 @@ import type {
   Alias,
   AuditEntry,
   BackendRow,
+  Build,
   Change,
   CordonRow,
   EngineRow,
@@ -73,6 +74,18 @@ const engine: EngineRow = {
 };
 const cordon: CordonRow = { backend: as<BackendName>('gpu-0'), who: 'ops', sinceMs: 1 };
 
+const build: Build = {
+  deployment: 'support',
+  build: 1,
+  target: 'm@champion',
+  generation: { temperature: 0.2, stop: ['\n\n'], seed: null },
+  template: 'Q: {prompt}\nA:',
+  chat: true,
+  createdAtMs: 1,
+  by: 'ops',
+  copyOf: undefined,
+};
+
 const key: KeyRow = {
   id: 'k1',
   name: 'ci',
@@ -107,6 +120,8 @@ const contentsOf = (store: Store) => ({
   cordons: store.cordons(),
   backends: store.backends(),
   engines: store.engines(),
+  deployments: store.deployments(),
+  builds: store.builds('support'),
   keys: store.keys(),
   audit: store.audit({ limit: 100 }),
   history: store.history(as('m'), 100),
@@ -142,6 +157,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           cordons: [],
           backends: [],
           engines: [],
+          deployments: [],
+          builds: [],
           keys: [],
           audit: [],
           history: [],
@@ -251,6 +268,20 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
         expect(reopen().cordons()).toEqual([{ ...cordon, who: 'another' }]);
       }));
 
+    test('builds: the newest of each deployment by name, all of one newest first; the oldest go, and all with their deployment', () =>
+      atPlace((store, reopen) => {
+        const bare = { generation: {}, template: undefined, chat: false };
+        const other: Build = { ...build, ...bare, deployment: 'chat' };
+        const later = [2, 3].map((number): Build => ({ ...build, build: number, copyOf: number - 1 }));
+        store.commit([build, ...later, other].map((one) => ({ kind: 'built', build: one, keep: 2 })));
+        const first = reopen();
+        expect(first.deployments()).toEqual([other, later[1]]);
+        expect(first.builds('support')).toEqual(later.toReversed());
+        first.commit([{ kind: 'undeployed', deployment: 'support' }]);
+        const second = reopen();
+        expect([second.deployments(), second.builds('support')]).toEqual([[other], []]);
+      }));
+
     test('keys, the oldest first: the last word counts', () =>
       atPlace((store, reopen) => {
         const bare = { previous: undefined, class: undefined, perMinute: undefined, concurrentMax: undefined };
@@ -299,6 +330,7 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           { kind: 'pinned', pin },
           { kind: 'reserved', reservation },
           { kind: 'cordoned', cordon },
+          { kind: 'built', build, keep: 9 },
           { kind: 'keyed', key },
           { kind: 'audited', entry, keep: 9 },
           { kind: 'seen', sighting: sightingOf(five, '2') },
@@ -336,6 +368,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
                 [{ kind: 'released', id: `r${step}` }],
                 [{ kind: 'cordoned', cordon: { ...cordon, backend: as<BackendName>(`b${step}`), sinceMs: turn } }],
                 [{ kind: 'uncordoned', backend: as<BackendName>(`b${step}`) }],
+                [{ kind: 'built', build: { ...build, build: turn + 1 }, keep: 3 }],
+                [{ kind: 'undeployed', deployment: 'support' }],
                 [{ kind: 'keyed', key: { ...key, id: `k${step}`, createdAtMs: turn } }],
                 [{ kind: 'audited', entry: { ...entry, atMs: turn }, keep: 3 }],
                 id === undefined ? [] : [{ kind: 'deleted', id, atMs: turn }],
