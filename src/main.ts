@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { aliasCommand } from './cli/alias.ts';
 import { auditCommand } from './cli/audit.ts';
 import { demoCommand } from './cli/demo.ts';
+import { deployCommand } from './cli/deploy.ts';
 import { doctorCommand } from './cli/doctor.ts';
 import { downCommand } from './cli/down.ts';
 import { drainCommand } from './cli/drain.ts';
@@ -69,6 +70,7 @@ function program(): Command {
     psCommand,
     sweepCommand,
     registerCommand,
+    deployCommand,
     rmCommand,
     aliasCommand,
     pinCommand,

@@ -5,7 +5,7 @@ import { appendMember } from '../openai/body.ts';
 import type { Build } from '../registry/store.ts';
 import { quote } from '../registry/words.ts';
 import { checkGeneration, engineParameters, GENERATION_KEYS, isGenerationKey, known } from './generation.ts';
-import { fill, PLAIN, parseTemplate } from './template.ts';
+import { fill, PLAIN, parseTemplate, type Template } from './template.ts';
 
 export interface Translated {
   /** What the model reads, or what the user says in the chat. */
@@ -19,7 +19,7 @@ export interface Translated {
  * @throws StepgateError invalid_request: an input that is missing, or what is neither an input nor a parameter; `param` names it
  */
 export function translate(build: Build, request: Readonly<Record<string, unknown>>): Translated {
-  const template = build.template === undefined ? PLAIN : parseTemplate(build.template);
+  const template = templateOf(build);
   const inputs = new Map<string, string>();
   const generation: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(request)) {
@@ -47,6 +47,11 @@ export function withDefaults(build: Build, pieces: readonly Buffer[], body: Buff
     .filter(([name]) => !isSaid(name))
     .reduce((all, [name, value]) => appendMember(all, name, value), pieces);
 }
+
+const templateOf = ({ template }: Build): Template => (template === undefined ? PLAIN : parseTemplate(template));
+
+/** What a prediction must say. */
+export const inputsOf = (build: Build): readonly string[] => [...new Set(templateOf(build).inputs)];
 
 function asText(key: string, value: unknown): string {
   if (typeof value === 'string') return value;

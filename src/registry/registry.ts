@@ -247,6 +247,7 @@ export class Registry {
       keep: settings?.keep,
       best: settings?.best ?? BEST_DEFAULT,
       names: this.names(model),
+      deployments: this.catalog.deployedSteps(model),
       pins: this.#pins.of(model),
       leased,
     });

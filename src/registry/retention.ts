@@ -20,6 +20,8 @@ export interface Facts {
   readonly best: BestRule;
   /** Where `latest`, `best` and the aliases lead. */
   readonly names: readonly { readonly alias: string; readonly step: number }[];
+  /** Where deployments lead. */
+  readonly deployments: readonly { readonly name: string; readonly step: number }[];
   readonly pins: readonly Pin[];
   readonly leased: (adapter: AdapterId) => boolean;
 }
@@ -40,6 +42,7 @@ export function judge(facts: Facts): readonly Verdict[] {
       if (state.kind !== 'servable') return { checkpoint, keep: true, why: 'not servable: it takes no room' };
       const why = [
         ...facts.names.filter((name) => name.step === step).map(({ alias }) => `@${alias}`),
+        ...facts.deployments.filter((one) => one.step === step).map(({ name }) => `deployment ${name}`),
         ...facts.pins.filter((pin) => covers(pin, step)).map(sayPin),
         ...(checkpoint.adapter && facts.leased(checkpoint.adapter.id) ? ['in use'] : []),
         ...(newest.has(checkpoint) ? [keep?.last === undefined ? 'the newest' : `last ${keep.last}`] : []),

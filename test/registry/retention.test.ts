@@ -32,6 +32,7 @@ const facts = (more: Partial<Facts>): Facts => ({
   keep: { last: 1 },
   best: { metric: 'eval_loss', direction: 'min' },
   names: [],
+  deployments: [],
   pins: [],
   leased: () => false,
   ...more,
@@ -84,13 +85,14 @@ describe('the rules', () => {
           { alias: 'best', step: 10 },
           { alias: 'champion', step: 10 },
         ],
+        deployments: [{ name: 'support', step: 30 }],
         pins: [pin(30, 30)],
       }),
     );
     expect(verdicts.map(({ why }) => why)).toEqual([
       '@best; @champion',
       'every 20',
-      'pin p1 of eval',
+      'deployment support; pin p1 of eval',
       'every 20',
       'last 1',
     ]);

@@ -1,0 +1,92 @@
+// What the environment of a Fine Tuning Studio predict script comes to here: its adapter, registered, and a deployment of it. The names and
+// defaults are those of Cloudera's CML_AMP_LLM_Fine_Tuning_Studio (ft/export.py, ft/scripts/cml_model_predict_script.py, ft/consts.py).
+// It reads the adapter's directory and asks the gateway to register it; it deploys nothing.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { type AdminClient, check, checkpoint } from '../admin-client.ts';
+import { Failure, type Terminal } from '../terminal.ts';
+
+const PREFIX = 'FINE_TUNING_STUDIO_';
+const [BASE, ADAPTER, GENERATION] = ['BASE_MODEL_HF_NAME', 'ADAPTER_LOCATION', 'GEN_CONFIG_STRING'] as const;
+/** What the script takes where it is told nothing. */
+const GENERATION_DEFAULT = {
+  do_sample: true,
+  temperature: 0.8,
+  max_new_tokens: 60,
+  top_p: 1,
+  top_k: 50,
+  num_beams: 1,
+  repetition_penalty: 1.1,
+};
+
+export interface Found {
+  /** For the deployment, where the caller names none. */
+  readonly name: string;
+  readonly wish: { readonly target: string; readonly generation: unknown };
+}
+
+/** @throws Failure where a variable is missing, or what it names is not there */
+export async function wishFromEnv(
+  terminal: Terminal,
+  admin: AdminClient,
+  asked: { readonly name: string | undefined; readonly base: string | undefined },
+): Promise<Found> {
+  const read = (name: string) => terminal.variable?.(PREFIX + name) || terminal.variable?.(name) || undefined;
+  const base = asked.base ?? read(BASE);
+  if (base === undefined)
+    throw new Failure(`${PREFIX}${BASE} is not set: --from-env needs the environment of a predict script`);
+  const generation = readGeneration(read(GENERATION));
+  const location = read(ADAPTER);
+  if (location === undefined) return { name: nameOf(base), wish: { target: base, generation } };
+  const target = await register(admin, { location, base });
+  terminal.err(`registered ${target} from ${location}, on ${base}`);
+  return { name: nameOf(location), wish: { target, generation } };
+}
+
+/** Under a name that says which weights: other files in the same place are another target, so another build. */
+async function register(admin: AdminClient, { location, base }: { location: string; base: string }): Promise<string> {
+  const path = resolve(location);
+  const name = `${nameOf(location)}-${await digestOf(path, location)}`;
+  return check(await admin.ask('POST', '/checkpoints', { name, path, base }), checkpoint).name;
+}
+
+const DIGITS = 8;
+
+async function digestOf(directory: string, location: string): Promise<string> {
+  const names = await readdir(directory).catch(() => undefined);
+  const files = names?.filter((name) => name === 'adapter_config.json' || name.endsWith('.safetensors')).sort();
+  if (files === undefined || files.length === 0)
+    throw new Failure(
+      `${PREFIX}${ADAPTER}: "${location}" is no directory with adapter_config.json here: run this where the adapter is`,
+    );
+  const hash = createHash('sha256');
+  for (const file of files) {
+    hash.update(file);
+    for await (const chunk of createReadStream(join(directory, file))) hash.update(chunk as Buffer);
+  }
+  return hash.digest('hex').slice(0, DIGITS);
+}
+
+/** The last part of a path or of a hub's name, in the letters of a deployment's. */
+const nameOf = (location: string): string =>
+  basename(location)
+    .replace(/[^\w.-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 80) || 'adapter';
+
+/** JSON, or with single quotes, as the script takes it too. It goes on with its defaults where it can read neither: here that is said. */
+function readGeneration(text: string | undefined): unknown {
+  if (text === undefined) return GENERATION_DEFAULT;
+  for (const json of [text, text.replaceAll("'", '"')]) {
+    try {
+      return JSON.parse(json);
+    } catch {
+      // The next way of writing it.
+    }
+  }
+  throw new Failure(
+    `${PREFIX}${GENERATION} is no JSON: set it for example to '{"max_new_tokens": 60, "do_sample": true}'`,
+  );
+}
