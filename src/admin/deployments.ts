@@ -45,7 +45,10 @@ export function addDeployments(admin: Hono<Env>, { deployments, registry: { cata
         return { ...more, leadsTo: answer.base.name, problem: null, warnings };
       case 'checkpoint': {
         const { name, base } = answer.checkpoint;
-        const problem = base === undefined || catalog.hasBase(base) ? null : `no engine serves its base ${base} now`;
+        const problem =
+          base === undefined || catalog.hasBase(base)
+            ? null
+            : `No engine serves "${base}" now, the base of ${name}, to which the deployment "${build.deployment}" leads.`;
         return { ...more, leadsTo: name, problem, warnings };
       }
     }

@@ -130,8 +130,7 @@ async function tell(terminal: Terminal, answer: unknown, options: DeployOptions)
   if (made.problem !== null) terminal.err(`warning: ${made.problem}`);
   if (options.json) return terminal.out(JSON.stringify(answer, null, 2));
   const request = { request: Object.fromEntries(made.inputs.map((input) => [input, 'Hello'])) };
-  const leads = made.leadsTo === null || made.leadsTo === made.target ? '' : `, now ${made.leadsTo}`;
-  terminal.out(`${made.name} is ${made.target}${leads} (build ${made.build})`);
+  terminal.out(sayTarget(made));
   terminal.out(
     [
       `curl ${await publicUrl(options)}/v1/deployments/${made.name}/predict \\`,
@@ -139,6 +138,12 @@ async function tell(terminal: Terminal, answer: unknown, options: DeployOptions)
       `  -d '${JSON.stringify(request)}'`,
     ].join('\n'),
   );
+}
+
+/** `support is my-model@champion, now my-model@5 (build 3)` */
+function sayTarget({ name, target, leadsTo, build }: Deployment): string {
+  const leads = leadsTo === null || leadsTo === target ? '' : `, now ${leadsTo}`;
+  return `${name} is ${target}${leads} (build ${build})`;
 }
 
 function listing(rows: readonly Deployment[], width: number): string {
@@ -151,7 +156,7 @@ function listing(rows: readonly Deployment[], width: number): string {
     sayAgo(row.createdAt),
     row.by,
   ]);
-  const problems = rows.flatMap(({ name, problem }) => (problem === null ? [] : `${name}: ${problem}`));
+  const problems = rows.flatMap(({ problem }) => problem ?? []);
   return [table(['NAME', 'BUILD', 'TARGET', 'LEADS TO', 'SINCE', 'BY'], cells, width), ...problems].join('\n');
 }
 
@@ -166,8 +171,8 @@ function showing(now: Deployment, all: readonly Build[], width: number): string 
     JSON.stringify(row.generation),
   ]);
   return [
-    `${now.name} is ${now.target}, ${now.leadsTo === null ? 'which leads nowhere' : `now ${now.leadsTo}`} (build ${now.build})`,
-    ...(now.problem === null ? [] : [`problem: ${now.problem}`]),
+    sayTarget(now),
+    ...(now.problem === null ? [] : [now.problem]),
     ...(now.template === null ? [] : [`template: ${JSON.stringify(now.template)}`]),
     '',
     table(['BUILD', 'TARGET', 'MADE', 'BY', 'COPY OF', 'AS', 'GENERATION'], cells, width),

@@ -24,12 +24,12 @@ export class Catalog {
 
   /** What `text` means. Exact names first, then the grammar of name.ts. Never another step, nor a base, in place of what was asked. */
   resolve(text: string): Resolution {
-    return this.#answers.get(text) ?? this.#deployed(text) ?? this.resolveModel(text);
+    return this.#answers.get(text) ?? this.#deployed(text) ?? this.#resolveOther(text);
   }
 
   /** As `resolve`, of bases and checkpoints alone: a deployment never leads to another one. */
   resolveModel(text: string): Resolution {
-    return this.#answers.get(text) ?? this.#refusal(text) ?? this.#resolveParsed(text, parseName(text));
+    return this.#answers.get(text) ?? this.#resolveOther(text);
   }
 
   /** The current revision under this name, deleted ones too; `my-model@0005` finds `my-model@5`. */
@@ -230,6 +230,10 @@ export class Catalog {
   #refusal(name: string): Refusal | undefined {
     const checkpoint = this.#others.get(name);
     return checkpoint && refusalOf(checkpoint);
+  }
+
+  #resolveOther(text: string): Resolution {
+    return this.#refusal(text) ?? this.#resolveParsed(text, parseName(text));
   }
 
   #resolveParsed(text: string, parsed: ParsedName): Resolution {

@@ -46,6 +46,8 @@ test('no secret is in a log, an answer, a metric, the data directory or the argu
   const secrets = [root, use, rotated, wrong].map((key) => key.split('.')[1] ?? key);
   expect(new Set(secrets).size).toBe(4);
 
+  const made = await run(['deploy', 'hello', '--target', 'base', '--admin', admin], { STEPGATE_KEY: root });
+  expect(made.code, made.err).toBe(0);
   const answers: string[] = [];
   const ask = async (path: string, headers: Record<string, string>, body?: unknown) => {
     const response = await fetch(path.startsWith('/admin') ? admin + path : url + path, {
@@ -64,13 +66,17 @@ test('no secret is in a log, an answer, a metric, the data directory or the argu
       seen.add(await ask('/v1/chat/completions', headers, { ...hello, model: 'nobody@5' }));
       seen.add(await ask('/v1/models', headers));
       seen.add(await ask('/admin/v1/keys', headers));
+      seen.add(await ask('/v1/deployments/hello/predict', {}, { accessKey: key, request: { prompt: 'hi' } }));
+      seen.add(
+        await ask(`/v1/deployments/hello/predict?accessKey=${key}`, {}, { accessKey: key, nonsense: key.length }),
+      );
       seen.add(await ask('/v1/load_lora_adapter', headers, { lora_name: 'm@1', lora_path: '/nowhere' }));
     }
   }
   const asRoot = { authorization: `Bearer ${root}` };
   for (const path of ['/metrics', '/ready', '/admin/v1/audit', '/admin/v1/backends'])
     expect(await ask(path, asRoot)).toBe(200);
-  expect([...seen].sort()).toEqual([200, 401, 403, 404, 429]);
+  expect([...seen].sort()).toEqual([200, 400, 401, 403, 404, 429]);
   const listing = await keys([], root);
   const arguments_ = await readFile(`/proc/${gateway.process.pid}/cmdline`, 'latin1').catch(() => '');
   const living = await bytesUnder(join(home, 'data'));

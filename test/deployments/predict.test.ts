@@ -1,52 +1,14 @@
 // Promise: a deployment answers predictions by its step, its template and its defaults, in its callers' shape; whatever is wrong is said in it too.
 import { describe, expect, test } from 'vitest';
-import { type House, setUp, until, weightsOf } from '../gateway/harness.ts';
-
-interface Predicted {
-  readonly status: number;
-  readonly body: {
-    readonly success: boolean;
-    readonly response?: {
-      readonly text: string;
-      readonly model: string;
-      readonly usage: { completion_tokens: number };
-    };
-    readonly errors?: readonly { readonly code: string; readonly message: string }[];
-  };
-  readonly headers: Headers;
-}
-
-async function predict(
-  house: House,
-  name: string,
-  body: unknown,
-  headers: Record<string, string> = {},
-): Promise<Predicted> {
-  const response = await house.post(`/v1/deployments/${name}/predict`, body, headers);
-  return { status: response.status, body: (await response.json()) as Predicted['body'], headers: response.headers };
-}
-
-/** What the engine was sent last. */
-const sent = ({ sims }: House) => {
-  const { path, body = '{}', headers } = sims[0]?.seen() ?? {};
-  return { path, headers, body: JSON.parse(body) as Record<string, unknown> };
-};
-
-const refusal = ({ status, body }: Predicted) => [status, body.errors?.[0]?.code, body.errors?.[0]?.message];
-
-async function houseWith(wish: Record<string, unknown> = {}): Promise<House> {
-  const house = await setUp({ latest: 'published' });
-  await house.write(5);
-  const made = await house.admin('PUT', '/deployments/support', { target: 'my-model@5', ...wish });
-  expect(made.status).toBe(200);
-  return house;
-}
+import { openWithStep } from '../faults/faulty.ts';
+import { until, weightsOf } from '../gateway/harness.ts';
+import { houseWith, predict, refusal, sent } from './house.ts';
 
 describe('a prediction', () => {
   test('is answered by its step, with the defaults in the engine’s terms', async () => {
     const generation = { max_new_tokens: 4, temperature: 0.2, top_k: 0, stop_strings: 'END', do_sample: true };
     const house = await houseWith({ generation });
-    const { status, body, headers } = await predict(house, 'support', { request: { prompt: 'Hello' } });
+    const { status, body, headers } = await predict(house, 'support');
     expect([status, body.success]).toEqual([200, true]);
     expect(Object.keys(body.response ?? {})).toEqual(['text', 'model', 'usage']);
     expect(body.response).toMatchObject({ model: 'my-model@5', usage: { completion_tokens: 4 } });
@@ -71,7 +33,7 @@ describe('a prediction', () => {
     const template = '{system}\nQ: {prompt}\nA: {{';
     const house = await houseWith({ generation: { temperature: 0.2, top_p: 0.9 }, template });
     const request = { prompt: 'Why {system}?', system: 7, temperature: 0.7, max_new_tokens: 3 };
-    expect((await predict(house, 'support', { request })).status).toBe(200);
+    expect((await predict(house, 'support', { body: { request } })).status).toBe(200);
     expect(sent(house).body).toEqual({
       model: 'my-model@5',
       prompt: '7\nQ: Why {system}?\nA: {',
@@ -83,7 +45,7 @@ describe('a prediction', () => {
 
   test('is a chat where the deployment says so', async () => {
     const house = await houseWith({ chat: true, template: 'Say: {prompt}', generation: { max_new_tokens: 3 } });
-    const { body } = await predict(house, 'support', { request: { prompt: 'Hello' } });
+    const { body } = await predict(house, 'support');
     expect(body.response).toMatchObject({ text: expect.stringMatching(/\w/), model: 'my-model@5' });
     expect(sent(house)).toMatchObject({ path: '/v1/chat/completions' });
     expect(sent(house).body).toEqual({
@@ -96,7 +58,7 @@ describe('a prediction', () => {
   test('of a base alone needs no adapter', async () => {
     const house = await houseWith();
     expect((await house.admin('PUT', '/deployments/plain', { target: 'base' })).status).toBe(200);
-    expect((await predict(house, 'plain', { request: { prompt: 'Hi' } })).body.response?.model).toBe('base');
+    expect((await predict(house, 'plain')).body.response?.model).toBe('base');
   });
 
   test.each([
@@ -118,17 +80,17 @@ describe('a prediction', () => {
     ['{"request":{"__proto__":{"prompt":"x"}}}', 400, 'invalid_request', 'no "prompt"'],
   ])('of %j is %i %s: %s', async (body, status, code, words) => {
     const house = await houseWith();
-    expect(refusal(await predict(house, 'support', body))).toEqual([status, code, expect.stringContaining(words)]);
+    expect(refusal(await predict(house, 'support', { body }))).toEqual([status, code, expect.stringContaining(words)]);
   });
 
   test('that is too large, in another type, of no deployment, by another method: each in its words', async () => {
     const house = await houseWith();
     await house.reload({ limits: { bodyBytesMax: 2000 } });
     const large = { request: { prompt: 'x'.repeat(3000) } };
-    expect(refusal(await predict(house, 'support', large)).slice(0, 2)).toEqual([413, 'body_too_large']);
-    const type = await predict(house, 'support', '{}', { 'content-type': 'text/plain' });
+    expect(refusal(await predict(house, 'support', { body: large })).slice(0, 2)).toEqual([413, 'body_too_large']);
+    const type = await predict(house, 'support', { headers: { 'content-type': 'text/plain' } });
     expect(refusal(type).slice(0, 2)).toEqual([415, 'unsupported_media_type']);
-    const unknown = await predict(house, 'suport', { request: { prompt: 'x' } });
+    const unknown = await predict(house, 'suport');
     expect(refusal(unknown)).toEqual([404, 'deployment_not_found', expect.stringContaining('Known: support')]);
     expect((await fetch(`${house.running.url}/v1/deployments/support/predict`)).status).toBe(405);
   });
@@ -137,7 +99,7 @@ describe('a prediction', () => {
     const house = await houseWith();
     await house.write(10);
     expect((await house.admin('DELETE', '/models/my-model/checkpoints/5')).status).toBe(200);
-    const gone = refusal(await predict(house, 'support', { request: { prompt: 'x' } }));
+    const gone = refusal(await predict(house, 'support'));
     expect(gone).toEqual([
       410,
       'checkpoint_deleted',
@@ -148,7 +110,7 @@ describe('a prediction', () => {
       problem: expect.stringContaining('was deleted'),
     });
     await house.admin('PATCH', '/deployments/support', { target: 'my-model@10' });
-    const after = await predict(house, 'support', { request: { prompt: 'x' } });
+    const after = await predict(house, 'support');
     expect([after.body.response?.model, after.headers.get('x-stepgate-build')]).toEqual(['my-model@10', '2']);
   });
 });
@@ -156,16 +118,51 @@ describe('a prediction', () => {
 describe('an engine', () => {
   test('that refuses is passed on with its status, in the callers’ shape', async () => {
     const house = await houseWith();
-    const { status, body } = await predict(house, 'support', { request: { prompt: 'x', max_new_tokens: 10_000_000 } });
+    const { status, body } = await predict(house, 'support', {
+      body: { request: { prompt: 'x', max_new_tokens: 10_000_000 } },
+    });
     expect([status, body.success]).toEqual([400, false]);
     expect(body.errors).toEqual([{ code: expect.any(String), message: expect.stringContaining('max') }]);
+  });
+
+  const raw = (status: string, body: string, length = body.length) =>
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n${body}`;
+
+  test.each([
+    ['no JSON', raw('200 OK', '<html>'), 'it is not JSON'],
+    ['no choices', raw('200 OK', '{"object":"text_completion"}'), 'there is no text in it'],
+    ['choices without text', raw('200 OK', '{"choices":[{"index":0}]}'), 'there is no text in it'],
+    ['null', raw('200 OK', 'null'), 'there is no text in it'],
+    ['half an answer', raw('200 OK', '{"choices":[{"text":"half', 1_000), 'broke off'],
+    ['an answer without an end', raw('200 OK', 'x'.repeat(17 * 1024 * 1024)), 'it is over 16777216 bytes'],
+    ['500 in words', raw('500 Internal Server Error', 'Internal Server Error'), 'it is not JSON'],
+  ])('that answers %s: 502, no success, and the next one is answered', async (_, answer, words) => {
+    const house = await openWithStep();
+    await house.admin('PUT', '/deployments/support', { target: 'my-model@5' });
+    house.engine.does('inference', (socket) => void socket.end(answer));
+    expect(refusal(await predict(house, 'support'))).toEqual([502, 'backend_error', expect.stringContaining(words)]);
+    house.engine.does('inference', (socket) => {
+      socket.end(raw('200 OK', '{"choices":[{"text":"whole"}],"usage":{"total_tokens":3}}'));
+    });
+    expect((await predict(house, 'support')).body).toEqual({
+      success: true,
+      response: { text: 'whole', model: 'my-model@5', usage: { total_tokens: 3 } },
+    });
+  });
+
+  test('that forgot the adapter loads it again, and nobody notices', async () => {
+    const house = await houseWith();
+    await predict(house, 'support');
+    house.sims[0]?.forget('my-model@5');
+    const answer = await predict(house, 'support');
+    expect([answer.status, answer.body.response?.model]).toEqual([200, 'my-model@5']);
   });
 
   test('that is gone is 503', async () => {
     const house = await houseWith();
     await house.sims[0]?.close();
     await until(() => house.happenings.some((one) => one.type === 'backend' && one.state === 'down'));
-    const answer = await predict(house, 'support', { request: { prompt: 'x' } });
+    const answer = await predict(house, 'support');
     expect(refusal(answer).slice(0, 2)).toEqual([503, 'backend_unavailable']);
     expect(answer.headers.get('retry-after')).not.toBeNull();
   });

@@ -1,0 +1,183 @@
+// `stepgate deploy` against a real gateway in a process of its own: also from the environment of a Fine Tuning Studio predict script, as its
+// ft/export.py sets it; and what was acknowledged is there after a SIGKILL.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startSim } from '../../src/sim/sim.ts';
+import { writeCheckpoint } from '../../src/sim/trainer.ts';
+import { begin, type Run, run } from './run.ts';
+
+const BASE = 'bigscience/bloom-1b1';
+/** json.dumps of ft/consts.py's DEFAULT_GENERATIONAL_CONFIG. */
+const STUDIO =
+  '{"do_sample": true, "temperature": 0.8, "max_new_tokens": 60, "top_p": 1, "top_k": 50, "num_beams": 1, "repetition_penalty": 1.1, "max_length": null}';
+const STUDIO_SENT = { temperature: 0.8, max_tokens: 60, top_p: 1, top_k: 50, repetition_penalty: 1.1 };
+
+let home: string;
+let sim: Awaited<ReturnType<typeof startSim>>;
+let gateway: Run;
+let url: string;
+let admin: string;
+
+async function serve(): Promise<void> {
+  gateway = begin(['serve', '--config', join(home, 'gate.yaml')]);
+  [, url = ''] = await gateway.says(/serves at (\S+)\/v1/);
+  [, admin = ''] = await gateway.says(/admin +(\S+)/);
+}
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'stepgate-cli-'));
+  sim = await startSim({ base: BASE, maxLoras: 4, loadMs: 1, firstTokenMs: 1, tokenMs: 0.1, answerTokens: 4 });
+  await writeFile(
+    join(home, 'gate.yaml'),
+    `listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ndata: data\nbackends: [{ name: gpu-0, url: "${sim.url}" }]\n`,
+  );
+  await serve();
+  for (const step of [5, 10]) {
+    const path = await writeCheckpoint({ dir: home, step, base: BASE });
+    expect((await at('register', `my-model@${step}`, path)).code).toBe(0);
+  }
+});
+
+afterAll(async () => {
+  gateway.process.kill('SIGKILL');
+  await gateway.ended;
+  await sim.close();
+  await rm(home, { recursive: true, force: true });
+});
+
+const at = (...args: string[]) => run([...args, '--admin', admin]);
+const fromEnv = (env: Record<string, string>, ...args: string[]) =>
+  run(['deploy', ...args, '--from-env', '--admin', admin, '--url', url], env);
+
+async function predict(name: string, request: Record<string, unknown> = { prompt: 'Hi' }) {
+  const response = await fetch(`${url}/v1/deployments/${name}/predict`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ request }),
+  });
+  return (await response.json()) as { success: boolean; response: { text: string; model: string } };
+}
+
+test('make, change, show, roll back and remove, in 80 columns; the example that is printed works', async () => {
+  expect((await at('deploy')).out).toContain('no deployments');
+  const generation = join(home, 'generation.json');
+  await writeFile(generation, '{"max_new_tokens": 3, "temperature": 0.2}');
+  const options = ['--generation', `@${generation}`, '--template', 'Q: {question}\nA:', '--url', url];
+  const made = await at('deploy', 'support', '--target', 'my-model@5', ...options);
+  expect(made.out).toMatch(/^support is my-model@5 \(build 1\)\ncurl http/);
+  const [, address = '', body = ''] = /curl (\S+) .+-d '(.+)'/s.exec(made.out) ?? [];
+  const asked = await fetch(address, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  expect(await asked.json()).toMatchObject({ success: true, response: { model: 'my-model@5' } });
+  expect(JSON.parse(sim.seen()?.body ?? '')).toMatchObject({ prompt: 'Q: Hello\nA:', max_tokens: 3, temperature: 0.2 });
+
+  expect((await at('deploy', 'support', '--target', 'my-model@<=10')).out).toMatch(
+    /^support is my-model@<=10, now my-model@10 \(build 2\)/,
+  );
+  const shown = await at('deploy', 'support');
+  expect(shown.out).toMatch(/^2 +my-model@<=10 +\d+ s ago/m);
+  expect(shown.out).toContain('template: "Q: {question}\\nA:"');
+  expect((await at('deploy', 'support', '--rollback', '1')).out).toMatch(/^support is my-model@5 \(build 3\)/);
+  const listed = await at('deploy');
+  expect(listed.out).toMatch(/^support +3 +my-model@5 +my-model@5 /m);
+  for (const line of `${shown.out}${listed.out}`.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  expect(JSON.parse((await at('deploy', 'support', '--json')).out)).toMatchObject({
+    build: 3,
+    builds: [{ copyOf: 1 }, {}, {}],
+  });
+  expect((await at('deploy', 'support', '--remove')).out).toBe('removed support\n');
+});
+
+test.each<[string[], number, string]>([
+  [['nothing'], 1, 'There is no deployment "nothing"'],
+  [['x', '--target', 'my-model@7'], 1, 'nearest: my-model@5, my-model@10'],
+  [['x', '--target', 'my-model@5', '--generation', '{max'], 1, '--generation is no JSON'],
+  [['x', '--target', 'my-model@5', '--generation', '@/nowhere'], 1, 'no such file'],
+  [['x', '--target', 'my-model@5', '--generation', '{"max_tokens": 3}'], 1, 'Nearest: max_new_tokens'],
+  [['x', '--target', 'my-model@5', '--template', 'none'], 1, 'put {prompt} into it'],
+  [['x', '--chat'], 1, '`target` is missing'],
+  [['--target', 'my-model@5'], 2, 'NAME is missing'],
+  [['x', '--remove', '--rollback', '1'], 2, 'give options of a build, --rollback or --remove'],
+  [['x', '--base', 'y'], 2, '--base goes with --from-env'],
+  [['my-model', '--target', 'my-model@5'], 1, 'name of a model'],
+])('deploy %j ends with %i and says what to do', async (args, code, words) => {
+  const ended = await at('deploy', ...args);
+  expect([ended.code, ended.err]).toEqual([code, expect.stringContaining(words)]);
+  expect((await at('deploy')).out).toContain('no deployments');
+});
+
+describe('from the environment of a predict script', () => {
+  const env = (location: string, generation = STUDIO) => ({
+    FINE_TUNING_STUDIO_BASE_MODEL_HF_NAME: BASE,
+    FINE_TUNING_STUDIO_ADAPTER_LOCATION: location,
+    FINE_TUNING_STUDIO_GEN_CONFIG_STRING: generation,
+  });
+
+  test('its adapter and its defaults are deployed; again it is the same build, and other weights are the next', async () => {
+    const location = await writeCheckpoint({ dir: join(home, 'adapters'), step: 1, base: BASE });
+    const first = await fromEnv(env(location), 'ticketing');
+    expect([first.code, first.out]).toEqual([
+      0,
+      expect.stringMatching(/^ticketing is checkpoint-1-[0-9a-f]{8} \(build 1\)/),
+    ]);
+    expect(first.err).toContain(`registered checkpoint-1-`);
+    const { success, response } = await predict('ticketing');
+    expect([success, response.model]).toEqual([true, expect.stringMatching(/^checkpoint-1-/)]);
+    const { model, prompt, ...parameters } = JSON.parse(sim.seen()?.body ?? '') as Record<string, unknown>;
+    expect([prompt, parameters]).toEqual(['Hi', STUDIO_SENT]);
+    expect((await fromEnv(env(location), 'ticketing')).out).toContain('(build 1)');
+
+    await rm(location, { recursive: true });
+    await writeCheckpoint({ dir: join(home, 'adapters'), step: 1, base: BASE, seed: 77 });
+    expect((await fromEnv(env(location), 'ticketing')).out).toContain('(build 2)');
+    expect((await predict('ticketing')).response.model).not.toBe(response.model);
+  });
+
+  test('its name is the adapter’s where none is given; single quotes, bare names and no defaults are read as the script reads them', async () => {
+    const location = await writeCheckpoint({ dir: home, step: 20, base: BASE });
+    const quoted = await fromEnv(env(location, "{'max_new_tokens': 2}"));
+    expect(quoted.out).toMatch(/^checkpoint-20 is checkpoint-20-[0-9a-f]{8} \(build 1\)/);
+    await predict('checkpoint-20');
+    expect(JSON.parse(sim.seen()?.body ?? '')).toMatchObject({ max_tokens: 2 });
+    const bare = await fromEnv({ BASE_MODEL_HF_NAME: BASE, ADAPTER_LOCATION: location });
+    expect(bare.out).toContain('(build 2)');
+    await predict('checkpoint-20');
+    expect(JSON.parse(sim.seen()?.body ?? '')).toMatchObject(STUDIO_SENT);
+    const alone = await fromEnv({ FINE_TUNING_STUDIO_BASE_MODEL_HF_NAME: BASE }, 'alone');
+    expect(alone.out).toMatch(/^alone is bigscience\/bloom-1b1 /);
+  });
+
+  test.each<[string, Record<string, string>, string]>([
+    ['nothing', {}, 'FINE_TUNING_STUDIO_BASE_MODEL_HF_NAME is not set'],
+    [
+      'a directory that is not there',
+      env('/nowhere'),
+      'FINE_TUNING_STUDIO_ADAPTER_LOCATION: "/nowhere" is no directory',
+    ],
+    ['bad JSON', env('/nowhere', '{max'), 'FINE_TUNING_STUDIO_GEN_CONFIG_STRING is no JSON'],
+    [
+      'beams',
+      { FINE_TUNING_STUDIO_BASE_MODEL_HF_NAME: BASE, GEN_CONFIG_STRING: '{"num_beams": 4}' },
+      'num_beams` must be 1',
+    ],
+  ])('with %s it says so and deploys nothing', async (_, variables, words) => {
+    const ended = await fromEnv(variables, 'fails');
+    expect([ended.code, ended.err]).toEqual([1, expect.stringContaining(words)]);
+    expect((await at('deploy', 'fails')).code).toBe(1);
+  });
+});
+
+test('what was acknowledged is there after a SIGKILL, and what was removed is not', async () => {
+  for (let build = 1; build <= 5; build++) await at('deploy', 'kept', '--target', `my-model@${build % 2 ? 5 : 10}`);
+  await at('deploy', 'gone', '--target', 'my-model@5');
+  await at('deploy', 'gone', '--remove');
+  const last = await at('deploy', 'kept', '--chat');
+  gateway.process.kill('SIGKILL');
+  await gateway.ended;
+  await serve();
+  expect(last.out).toContain('(build 6)');
+  expect((await at('deploy', 'kept')).out).toMatch(/^kept is my-model@5 \(build 6\)/);
+  expect((await at('deploy', 'gone')).code).toBe(1);
+  expect((await predict('kept')).response.model).toBe('my-model@5');
+});

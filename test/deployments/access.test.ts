@@ -1,0 +1,100 @@
+// Promise: a prediction is asked with a key, which may be in its body; nobody without one learns anything, and no key goes any further.
+import { describe, expect, test } from 'vitest';
+import type { KeyRequest } from '../../src/access/keys.ts';
+import type { House } from '../gateway/harness.ts';
+import { houseWith, predict, refusal, sent } from './house.ts';
+
+const keyIn = ({ running }: House, more: Partial<KeyRequest> = {}): string =>
+  running.gateway.access.keys.create({ name: 'test', scopes: ['use'], models: ['*'], ...more }).key;
+
+const request = { prompt: 'Hello' };
+
+describe('a key', () => {
+  test('counts in the body, in the URL and in each header; and none of it reaches the engine', async () => {
+    const house = await houseWith();
+    const key = keyIn(house);
+    const asked = [
+      { body: { accessKey: key, request } },
+      { body: { request, accessKey: `Bearer ${key}` } },
+      { body: { request }, headers: { authorization: `Bearer ${key}` } },
+      { body: { request }, headers: { 'x-api-key': key } },
+      // A platform's clients send a key of the platform's beside it.
+      { body: { accessKey: key, request }, headers: { authorization: 'Bearer another-platform' } },
+      { body: { accessKey: 'nonsense', request }, headers: { 'api-key': key } },
+    ];
+    for (const one of asked) {
+      expect((await predict(house, 'support', one)).status, JSON.stringify(one.headers)).toBe(200);
+      expect(JSON.stringify(house.sims[0]?.seen())).not.toMatch(/sg_|accessKey|nonsense|another-platform/);
+    }
+    const inUrl = await house.post(`/v1/deployments/support/predict?accessKey=${key}`, { request });
+    expect([inUrl.status, sent(house).path]).toEqual([200, '/v1/completions']);
+  });
+
+  test.each<[string, unknown]>([
+    ['nonsense', { accessKey: 'nonsense', request }],
+    ['a number', { accessKey: 7, request }],
+    ['nothing', { request }],
+    ['a key in the wrong place', { request: { ...request, accessKey: 'sg_' } }],
+    ['no JSON', '{"accessKey"'],
+    ['an empty body', ''],
+    ['too much', { accessKey: 'x', request: { prompt: 'x'.repeat(2 * 1024 * 1024) } }],
+  ])(
+    'that is %s is 401, in the callers’ shape, and in the same words whether or not there is such a deployment',
+    async (_, body) => {
+      const house = await houseWith();
+      keyIn(house);
+      const there = await predict(house, 'support', { body });
+      expect(refusal(there)).toEqual([401, 'invalid_api_key', expect.stringContaining('needs a key that counts')]);
+      expect(there.headers.get('www-authenticate')).toBe('Bearer');
+      expect(refusal(await predict(house, 'nothing', { body }))).toEqual(refusal(there));
+      expect(house.running.gateway.bodies.bytes).toBe(0);
+      expect(house.sims[0]?.seen()?.body ?? '').not.toContain('Hello');
+    },
+  );
+
+  test('without the scope is 403, over its rate 429, for other models 403 without a word of what there is', async () => {
+    const house = await houseWith();
+    const ask = (key: string, name = 'support') => predict(house, name, { body: { accessKey: key, request } });
+    expect(refusal(await ask(keyIn(house, { scopes: ['publish'] }))).slice(0, 2)).toEqual([403, 'forbidden']);
+    const slow = keyIn(house, { perMinute: 1 });
+    expect((await ask(slow)).status).toBe(200);
+    const second = await ask(slow);
+    expect(refusal(second).slice(0, 2)).toEqual([429, 'rate_limited']);
+    expect(second.headers.get('retry-after')).toMatch(/^\d+$/);
+
+    const theirs = keyIn(house, { models: ['team-*'] });
+    const words = (name: string) =>
+      ask(theirs, name).then(({ body }) => body.errors?.[0]?.message.replaceAll(name, 'X'));
+    expect(await words('support')).toBe(await words('nothing'));
+    expect(refusal(await ask(theirs, 'team-x'))).toEqual([
+      404,
+      'deployment_not_found',
+      expect.not.stringContaining('support'),
+    ]);
+  });
+
+  test('for the deployment alone may ask it on every route, and not what it leads to', async () => {
+    const house = await houseWith();
+    const key = keyIn(house, { models: ['supp*'] });
+    const headers = { authorization: `Bearer ${key}` };
+    expect((await predict(house, 'support', { body: { accessKey: key, request } })).body.response?.model).toBe(
+      'my-model@5',
+    );
+    const chat = (model: string) => house.post('/v1/completions', { model, prompt: 'hi' }, headers);
+    expect([(await chat('support')).status, (await chat('my-model@5')).status]).toEqual([200, 403]);
+    const listed = await fetch(`${house.running.url}/v1/models`, { headers });
+    expect(((await listed.json()) as { data: { id: string }[] }).data.map(({ id }) => id)).toEqual(['support']);
+  });
+});
+
+test('strangers’ bodies are counted apart, and let go of: callers with a key keep all of the room', async () => {
+  const house = await houseWith({}, { config: { limits: { bufferedBytesMax: 2_000, bodyBytesMax: 2_000 } } });
+  const key = keyIn(house);
+  const padded = { accessKey: 'nobody', request: { prompt: 'x'.repeat(1_500) } };
+  const answers = await Promise.all([
+    ...Array.from({ length: 8 }, () => predict(house, 'support', { body: padded })),
+    predict(house, 'support', { body: { request: padded.request }, headers: { 'x-api-key': key } }),
+  ]);
+  expect(answers.map(({ status }) => status)).toEqual([...Array(8).fill(401), 200]);
+  expect(house.running.gateway.bodies.bytes).toBe(0);
+});
