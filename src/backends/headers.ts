@@ -58,6 +58,7 @@ export const HEADER_POLICY = {
       'x-stepgate-model',
       'x-stepgate-backend',
       'x-stepgate-why',
+      'x-stepgate-build',
     ],
   },
 } as const;

@@ -56,7 +56,9 @@ export const inputsOf = (build: Build): readonly string[] => [...new Set(templat
 function asText(key: string, value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  const message = `\`request.${key}\` must be a text; it is ${quote(JSON.stringify(value))}`;
+  // Its value may be a part of a prompt, and this goes into the log.
+  const kind = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'an object';
+  const message = `\`request.${key}\` must be a text; it is ${kind}`;
   throw new StepgateError('invalid_request', message, { param: `request.${key}` });
 }
 
