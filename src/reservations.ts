@@ -118,7 +118,9 @@ export class Reservations {
 
   /** Names may lead elsewhere: those of one model, or all. A checkpoint that was deleted takes its reservation with it. */
   follow(model?: ModelName): void {
-    const rows = [...this.#rows.values()].filter((row) => model === undefined || modelOf(row) === model);
+    const { catalog } = this.#parts;
+    const mayMove = (row: ReservationRow) => modelOf(row) === model || catalog.deployment(row.name) !== undefined;
+    const rows = [...this.#rows.values()].filter((row) => model === undefined || mayMove(row));
     const gone = rows.filter((row) => this.#isDeleted(row));
     this.#release(gone, 'deleted');
     for (const row of rows) if (!gone.includes(row)) this.#tell(row);

@@ -72,7 +72,10 @@ export async function start(
       now: () => performance.now(),
     });
     const journal = new Journal();
-    const deployments = openDeployments(registry, { journal, log });
+    const deployments = openDeployments(registry, {
+      ...{ journal, log },
+      follow: () => gateway?.reservations.follow(),
+    });
     const sources = new Sources({
       dataDir: config.data,
       settings: () => opened.config.sources,
@@ -164,7 +167,7 @@ const registrySettings = ({ data, roots, models, store, discovery }: Config): Re
 
 function openDeployments(
   { deploymentRows: rows, catalog }: Registry,
-  { journal, log }: { journal: Journal; log: Logger },
+  { journal, log, follow }: { journal: Journal; log: Logger; follow: () => void },
 ): Deployments {
   return new Deployments({
     rows,
@@ -174,6 +177,7 @@ function openDeployments(
       const told = { deployment, build: made?.build, target: made?.target, by };
       log.info(told, made === undefined ? 'deployment removed' : 'deployed');
       journal.tell({ type: 'deployed', ...told });
+      follow();
     },
   });
 }

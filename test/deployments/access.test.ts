@@ -1,7 +1,9 @@
 // Promise: a prediction is asked with a key, which may be in its body; nobody without one learns anything, and no key goes any further.
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { Agent, type ClientRequest, request as httpRequest } from 'node:http';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { KeyRequest } from '../../src/access/keys.ts';
-import type { House } from '../gateway/harness.ts';
+import { type House, until } from '../gateway/harness.ts';
 import { houseWith, predict, refusal, sent } from './house.ts';
 
 const keyIn = ({ running }: House, more: Partial<KeyRequest> = {}): string =>
@@ -80,6 +82,9 @@ describe('a key', () => {
     expect((await predict(house, 'support', { body: { accessKey: key, request } })).body.response?.model).toBe(
       'my-model@5',
     );
+    const stepAlone = keyIn(house, { models: ['my-model'] });
+    const refused = await predict(house, 'support', { body: { accessKey: stepAlone, request } });
+    expect(refusal(refused).slice(0, 2)).toEqual([403, 'forbidden']);
     const chat = (model: string) => house.post('/v1/completions', { model, prompt: 'hi' }, headers);
     expect([(await chat('support')).status, (await chat('my-model@5')).status]).toEqual([200, 403]);
     const listed = await fetch(`${house.running.url}/v1/models`, { headers });
@@ -87,14 +92,33 @@ describe('a key', () => {
   });
 });
 
-test('strangers’ bodies are counted apart, and let go of: callers with a key keep all of the room', async () => {
-  const house = await houseWith({}, { config: { limits: { bufferedBytesMax: 2_000, bodyBytesMax: 2_000 } } });
+test('strangers’ bodies have room of their own: while they fill it, a caller with a key is served', async () => {
+  const MIB = 1024 * 1024;
+  const house = await houseWith({}, { config: { limits: { bufferedBytesMax: 2 * MIB, bodyBytesMax: 2 * MIB } } });
   const key = keyIn(house);
-  const padded = { accessKey: 'nobody', request: { prompt: 'x'.repeat(1_500) } };
-  const answers = await Promise.all([
-    ...Array.from({ length: 8 }, () => predict(house, 'support', { body: padded })),
-    predict(house, 'support', { body: { request: padded.request }, headers: { 'x-api-key': key } }),
-  ]);
-  expect(answers.map(({ status }) => status)).toEqual([...Array(8).fill(401), 200]);
-  expect(house.running.gateway.bodies.bytes).toBe(0);
+  const requests: ClientRequest[] = [];
+  onTestFinished(() => {
+    for (const one of requests) one.destroy();
+  });
+  /** A body of 1 MiB of which so much comes. */
+  const begin = (bytes: number) => {
+    const headers = { 'content-type': 'application/json', 'content-length': MIB };
+    const url = `${house.running.url}/v1/deployments/support/predict`;
+    const one = httpRequest(url, { method: 'POST', headers, agent: new Agent() }).on('error', () => {});
+    requests.push(one);
+    one.flushHeaders();
+    one.write(`{"accessKey":"nobody","x":"${'x'.repeat(bytes)}`);
+    return one;
+  };
+  for (let stranger = 0; stranger < 16; stranger++) begin(MIB - 100);
+  await until(async () => {
+    const answered = once(begin(1), 'response', { signal: AbortSignal.timeout(50) });
+    return answered.then(([{ statusCode }]) => statusCode === 401).catch(() => false);
+  });
+  const large = { request: { prompt: 'x'.repeat(MIB), max_new_tokens: 1 } };
+  const known = await predict(house, 'support', { body: large, headers: { 'x-api-key': key } });
+  // The engine finds it too long: it came through.
+  expect(refusal(known)).toEqual([400, expect.any(String), expect.stringContaining('maximum context length')]);
+  for (const one of requests) one.destroy();
+  await until(() => house.running.gateway.bodies.bytes === 0);
 });

@@ -173,6 +173,29 @@ test('a name that moves takes its deployment along; many deployments share an en
   ]);
 });
 
+test('a reservation under its name keeps loaded what it leads to, and goes along with a change and with a name that moves', async () => {
+  const house = await houseWith();
+  await house.write(10);
+  const champion = (step: number) => house.admin('PUT', '/models/my-model/aliases/champion', { step });
+  const isKept = (name: string) =>
+    until(async () => {
+      const { body } = await house.admin('GET', '/backends/gpu-0');
+      const { adapters } = body as { adapters: { name: string; state: string }[] };
+      return adapters.some((one) => one.name === name && one.state === 'ready');
+    });
+  await champion(5);
+  const reserved = await house.admin('POST', '/reservations', { for: { checkpoint: 'support' }, owner: 'ops' });
+  expect(reserved).toMatchObject({ status: 201, body: { for: { checkpoint: 'support' } } });
+  await isKept('my-model@5');
+  await change(house, { target: 'my-model@10' });
+  await isKept('my-model@10');
+  await change(house, { target: 'my-model@champion' });
+  await champion(10);
+  await house.write(15);
+  await champion(15);
+  await isKept('my-model@15');
+});
+
 test('retention spares the step that a deployment leads to', async () => {
   const house = await houseWith();
   await house.write(10);
