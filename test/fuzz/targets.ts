@@ -6,6 +6,7 @@ import { forms } from './forms.ts';
 import { headers, keys } from './keys.ts';
 import { metrics, refusals } from './metrics.ts';
 import { ids, names } from './names.ts';
+import { requests, templates } from './predictions.ts';
 import { repeats } from './repeats.ts';
 import { sources } from './sources.ts';
 import { streams } from './streams.ts';
@@ -27,5 +28,7 @@ export const TARGETS: readonly Target[] = [
   states,
   configs,
   adapters,
+  templates,
+  requests,
   repeats,
 ];
