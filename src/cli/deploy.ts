@@ -48,12 +48,18 @@ export function deployCommand(terminal: Terminal): Command {
   return withAdmin(new Command('deploy'))
     .summary('make, change and roll back prediction endpoints')
     .description(
-      'With NAME and options, make the deployment NAME or change it: a name for a step (or a base) with generation defaults and a prompt template,\nasked by POST /v1/deployments/NAME/predict, or by OpenAI clients as "model": "NAME". What is not given stays as it is; each change is a build.\nWith NAME alone, list its builds; without, the deployments.',
+      [
+        'With NAME and options, make the deployment NAME or change it: a name for a step',
+        'or a base, with generation defaults and a prompt template. It is asked by',
+        'POST /v1/deployments/NAME/predict, or by OpenAI clients as "model": "NAME".',
+        'What is not given stays as it is; each change is a build.',
+        'With NAME alone, list its builds; without, the deployments.',
+      ].join('\n'),
     )
     .argument('[name]', 'such as support')
     .option('--target <model>', 'what it leads to: my-model@5, my-model (the newest), my-model@champion, or a base')
     .option('--generation <json>', 'defaults, such as \'{"max_new_tokens": 60, "temperature": 0.2}\', or @FILE')
-    .option('--template <text>', 'such as "Q: {prompt}\\nA:" as it stands, or @FILE; {{ and }} are braces')
+    .option('--template <text>', 'such as "Q: {prompt}", or @FILE; {{ and }} are braces')
     .option('--no-template', 'send prompts as they are')
     .option('--chat', 'prompts are messages of a chat')
     .option('--no-chat', 'prompts are texts to be completed')
@@ -111,6 +117,10 @@ async function act(terminal: Terminal, { name, options, self }: Asked): Promise<
     return tell(terminal, answer, options);
   }
   const found = fromEnv ? await wishFromEnv(terminal, admin, { name, base: options.base }) : undefined;
+  if (typeof template === 'string' && !template.startsWith('@') && template.includes('\\n'))
+    terminal.err(
+      'warning: the template has "\\n" as two characters, not the end of a line: write that as it is, or @FILE',
+    );
   const answer = await admin.ask('PATCH', path(name ?? found?.name), {
     ...found?.wish,
     ...(target !== undefined && { target }),
