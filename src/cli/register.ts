@@ -83,7 +83,11 @@ const event = z.discriminatedUnion('type', [
 ]);
 
 /** Asks, and shows how far it is. Ctrl-C takes it back. */
-async function fetched(admin: AdminClient, request: Record<string, string>, terminal: Terminal): Promise<unknown> {
+export async function fetched(
+  admin: AdminClient,
+  request: Record<string, string>,
+  terminal: Terminal,
+): Promise<unknown> {
   const left = new AbortController();
   void terminal.stopped().then(() => left.abort());
   const show = (text: string) => (terminal.interactive ? terminal.show(text) : undefined);

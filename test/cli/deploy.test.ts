@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSim } from '../../src/sim/sim.ts';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
+import { adapterFiles, houseWith } from '../sources/house.ts';
+import { startHub } from '../sources/stand-ins/hub.ts';
 import { begin, type Run, run } from './run.ts';
 
 const BASE = 'bigscience/bloom-1b1';
@@ -168,6 +170,26 @@ describe('from the environment of a predict script', () => {
     expect((await at('deploy', 'fails')).code).toBe(1);
   });
 });
+
+test('an adapter of the Hub is fetched, where the config allows it; else it says what is in the way', async () => {
+  const hub = await startHub();
+  hub.repos['my-org/lora'] = await adapterFiles();
+  const house = await houseWith({ allow: ['hf:my-org/lora'], hf: { url: hub.url, redirects: [hub.cdn.host] } });
+  const deploy = (location: string) =>
+    run(['deploy', '--from-env', '--admin', house.running.adminUrl], {
+      BASE_MODEL_HF_NAME: 'base',
+      ADAPTER_LOCATION: location,
+    });
+  const made = await deploy('my-org/lora');
+  expect([made.code, made.out]).toEqual([0, expect.stringMatching(/^lora is lora-main \(build 1\)/)]);
+  const answer = await house.post('/v1/deployments/lora/predict', { request: { prompt: 'Hi' } });
+  expect(await answer.json()).toMatchObject({ success: true, response: { model: 'lora-main' } });
+  const refused = await deploy('other/lora@v1');
+  expect([refused.code, refused.err]).toEqual([
+    1,
+    expect.stringMatching(/no directory .* and as hf:other\/lora@v1: .*sources/),
+  ]);
+}, 60_000);
 
 test('what was acknowledged is there after a SIGKILL, and what was removed is not', async () => {
   for (let build = 1; build <= 3; build++) await at('deploy', 'kept', '--target', `my-model@${build % 2 ? 5 : 10}`);

@@ -6,6 +6,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type AdminClient, check, checkpoint } from '../admin-client.ts';
+import { fetched } from '../register.ts';
 import { Failure, type Terminal } from '../terminal.ts';
 
 const PREFIX = 'FINE_TUNING_STUDIO_';
@@ -40,27 +41,49 @@ export async function wishFromEnv(
   const generation = readGeneration(read(GENERATION));
   const location = read(ADAPTER);
   if (location === undefined) return { name: nameOf(base), wish: { target: base, generation } };
-  const target = await register(admin, { location, base });
+  const target = await register(admin, { location, base, terminal });
   terminal.err(`registered ${target} from ${location}, on ${base}`);
-  return { name: nameOf(location), wish: { target, generation } };
+  return { name: nameOf(location.replace(REVISION, '')), wish: { target, generation } };
 }
 
-/** Under a name that says which weights: other files in the same place are another target, so another build. */
-async function register(admin: AdminClient, { location, base }: { location: string; base: string }): Promise<string> {
+interface Adapter {
+  readonly location: string;
+  readonly base: string;
+  readonly terminal: Terminal;
+}
+
+/** `org/repo@revision` */
+const HUB = /^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/;
+const REVISION = /@[\w./-]+$/;
+
+/**
+ * Under a name that says which weights: other files in the same place are another target, so another build. On the Hub the revision says it, as
+ * well as it can.
+ */
+async function register(admin: AdminClient, { location, base, terminal }: Adapter): Promise<string> {
   const path = resolve(location);
-  const name = `${nameOf(location)}-${await digestOf(path, location)}`;
-  return check(await admin.ask('POST', '/checkpoints', { name, path, base }), checkpoint).name;
+  const digest = await digestOf(path);
+  if (digest !== undefined) {
+    const request = { name: `${nameOf(location)}-${digest}`, path, base };
+    return check(await admin.ask('POST', '/checkpoints', request), checkpoint).name;
+  }
+  const none = `${PREFIX}${ADAPTER}: "${location}" is no directory with adapter_config.json here`;
+  if (!HUB.test(location)) throw new Failure(`${none}: run this where the adapter is`);
+  const source = `hf:${location}`;
+  const name = nameOf(REVISION.test(location) ? location : `${location}@main`);
+  const made = await fetched(admin, { name, source, base }, terminal).catch((error: unknown) => {
+    throw error instanceof Failure ? new Failure(`${none}, and as ${source}: ${error.message}`) : error;
+  });
+  return check(made, checkpoint).name;
 }
 
 const DIGITS = 8;
 
-async function digestOf(directory: string, location: string): Promise<string> {
-  const names = await readdir(directory).catch(() => undefined);
-  const files = names?.filter((name) => name === 'adapter_config.json' || name.endsWith('.safetensors')).sort();
-  if (files === undefined || files.length === 0)
-    throw new Failure(
-      `${PREFIX}${ADAPTER}: "${location}" is no directory with adapter_config.json here: run this where the adapter is`,
-    );
+/** Of the files that make an adapter; undefined where there are none. */
+async function digestOf(directory: string): Promise<string | undefined> {
+  const names = await readdir(directory).catch(() => []);
+  const files = names.filter((name) => name === 'adapter_config.json' || name.endsWith('.safetensors')).sort();
+  if (files.length === 0) return undefined;
   const hash = createHash('sha256');
   for (const file of files) {
     hash.update(file);
