@@ -1,7 +1,7 @@
 // Puts the parts together and opens the two listeners. The composition root: nothing below it builds its own collaborators.
 import type { Logger } from 'pino';
 import { Access } from './access/access.ts';
-import { type ReadVariable, readCredentials } from './access/credentials.ts';
+import { type Credentials, type ReadVariable, readCredentials } from './access/credentials.ts';
 import { createAdmin } from './admin.ts';
 import { createApp, engineRoutes } from './app.ts';
 import { type Config, ConfigError, hasTls, isLoopback } from './config.ts';
@@ -43,20 +43,17 @@ interface Surroundings {
  * @throws Error with `code` EADDRINUSE and `key` ('listen' or 'admin') when an address is taken, StepgateError when the registry cannot open,
  * ConfigError for credentials that cannot be read and an admin listener that would be open to others.
  */
-export async function start(
-  written: Config,
-  { log, variable = () => undefined, environment = {}, reread }: Surroundings,
-): Promise<Running> {
+export async function start(written: Config, surroundings: Surroundings): Promise<Running> {
+  const { log, variable = () => undefined } = surroundings;
   const credentials = await readCredentials(written, variable);
-  let gateway: Gateway | undefined;
-  let keeper: StoreKeeper | undefined;
+  let house: House | undefined;
   const registry = await Registry.open({
     dataDir: written.data,
     ...registrySettings(written),
     nowMs: Date.now,
     onChange: (change) => {
-      gateway?.onChange(change);
-      if (leavesContent(change)) void keeper?.sweep();
+      house?.gateway.onChange(change);
+      if (leavesContent(change)) void house?.keeper.sweep();
     },
     onProblem: (about) => log.warn({ about }, 'registry'),
   });
@@ -64,98 +61,136 @@ export async function start(
   try {
     const joined = new Joined(registry.backendRows);
     const config = joined.into(written);
-    const access = new Access({
-      rows: registry.accessRows,
-      listen: config.listen,
-      admin: config.admin,
-      nowMs: Date.now,
-      now: () => performance.now(),
-    });
-    const journal = new Journal();
-    const deployments = openDeployments(registry, {
-      ...{ journal, log },
-      follow: () => gateway?.reservations.follow(),
-    });
-    const sources = new Sources({
-      dataDir: config.data,
-      settings: () => opened.config.sources,
-      keys: credentials.sources,
-      promise: (bytes, uri) => registry.promiseBytes(bytes, uri),
-      tell: (news) => {
-        journal.tell({ type: 'source', ...news });
-        if (news.phase !== 'begun') opened.metrics.fetchEnded(news.kind, news.phase, news.bytes);
-      },
-      log,
-      nowMs: Date.now,
-    });
-    const opened: Gateway = new Gateway({
-      ...{ config, registry, access, deployments, credentials: credentials.engines, sources, journal, log },
-    });
-    gateway = opened;
-    const kept = keepStore(opened, log);
-    keeper = kept;
+    house = build({ registry, config, credentials, log });
+    const { gateway, keeper, sources } = house;
     closers.unshift(
       () => sources.close(),
-      () => opened.close(),
-      () => kept.close(),
+      () => gateway.close(),
+      () => keeper.close(),
     );
-    checkAdmin(config, access);
-    const adminTls = hasTls(config, 'admin');
-    const app = new Door({
-      ...{ key: 'listen', config, tls: credentials.tls },
-      onFull: () => opened.metrics.connectionRefused('listen'),
-      app: createApp(opened, log),
-      shortcut: engineRoutes(opened, log),
-    });
-    const reloads = new Reloads({
-      read: reread,
-      ...{ written, joined },
-      credentialsOf: async (next) => {
-        const read = await readCredentials(next, variable);
-        if (read.tls !== undefined) checkTls(read.tls);
-        return read;
-      },
-      follow: async (next, { engines, tls, sources: keys }) => {
-        const fleet = await opened.fleet.prepare(next, engines);
-        registry.configure(registrySettings(next));
-        opened.configure(next, fleet);
-        sources.configure(keys);
-        app.configure(next, tls);
-        admin.configure(next, adminTls ? tls : undefined);
-      },
-      isClosing: () => opened.closing,
-      journal,
-      log,
-    });
-    const engines = new Engines({ gateway: opened, rejoin: (change) => reloads.rejoin(change), environment, log });
-    let url = '';
-    const admin: Door = new Door({
-      ...{ key: 'admin', config, tls: adminTls ? credentials.tls : undefined },
-      onFull: () => opened.metrics.connectionRefused('admin'),
-      app: createAdmin(opened, { reloads, engines, publicUrl: () => url }, log),
-    });
+    checkAdmin(config, gateway.access);
+    const { app, admin, reloads, engines, say } = openDoors({ house, written, joined, credentials, surroundings });
     closers.unshift(
       () => app.close(),
       () => admin.cut(),
     );
     const adminUrl = await admin.bind(config);
-    await opened.start();
-    kept.start();
+    await gateway.start();
+    keeper.start();
     registry.watch();
-    url = await app.bind(config);
+    const url = await app.bind(config);
+    say(url);
     engines.start();
     const close = async ({ now = false } = {}) => {
       // First: one that gets ready while the gateway stops is the next gateway's to find.
       await engines.close();
       if (now) await app.cut();
-      else await endRequests({ gateway: opened, door: app, log });
+      else await endRequests({ gateway, door: app, log });
       for (const closer of closers) await closer();
     };
-    return { url, adminUrl, gateway: opened, reloads, engines, close };
+    return { url, adminUrl, gateway, reloads, engines, close };
   } catch (error) {
     for (const closer of closers) await closer();
     throw error;
   }
+}
+
+/** What is there without the listeners. */
+interface House {
+  readonly gateway: Gateway;
+  readonly keeper: StoreKeeper;
+  readonly sources: Sources;
+}
+
+interface BuildParts {
+  readonly registry: Registry;
+  readonly config: Config;
+  readonly credentials: Credentials;
+  readonly log: Logger;
+}
+
+function build({ registry, config, credentials, log }: BuildParts): House {
+  const access = new Access({
+    rows: registry.accessRows,
+    listen: config.listen,
+    admin: config.admin,
+    nowMs: Date.now,
+    now: () => performance.now(),
+  });
+  const journal = new Journal();
+  const deployments = openDeployments(registry, {
+    ...{ journal, log },
+    follow: () => gateway.reservations.follow(),
+  });
+  const sources = new Sources({
+    dataDir: config.data,
+    settings: () => gateway.config.sources,
+    keys: credentials.sources,
+    promise: (bytes, uri) => registry.promiseBytes(bytes, uri),
+    tell: (news) => {
+      journal.tell({ type: 'source', ...news });
+      if (news.phase !== 'begun') gateway.metrics.fetchEnded(news.kind, news.phase, news.bytes);
+    },
+    log,
+    nowMs: Date.now,
+  });
+  const gateway: Gateway = new Gateway({
+    ...{ config, registry, access, deployments, credentials: credentials.engines, sources, journal, log },
+  });
+  return { gateway, keeper: keepStore(gateway, log), sources };
+}
+
+interface DoorParts {
+  readonly house: House;
+  readonly written: Config;
+  readonly joined: Joined;
+  readonly credentials: Credentials;
+  readonly surroundings: Surroundings;
+}
+
+/** The listeners, not bound yet, and what changes both. `say`: where the public one is, once it is known. */
+function openDoors({ house, written, joined, credentials, surroundings }: DoorParts) {
+  const { log, variable = () => undefined, environment = {}, reread } = surroundings;
+  const { gateway, sources } = house;
+  const { config, journal, registry } = gateway;
+  const adminTls = hasTls(config, 'admin');
+  let publicUrl = '';
+  const app = new Door({
+    ...{ key: 'listen', config, tls: credentials.tls },
+    onFull: () => gateway.metrics.connectionRefused('listen'),
+    app: createApp(gateway, log),
+    shortcut: engineRoutes(gateway, log),
+  });
+  const reloads = new Reloads({
+    read: reread,
+    ...{ written, joined },
+    credentialsOf: async (next) => {
+      const read = await readCredentials(next, variable);
+      if (read.tls !== undefined) checkTls(read.tls);
+      return read;
+    },
+    follow: async (next, { engines: keys, tls, sources: sourceKeys }) => {
+      const fleet = await gateway.fleet.prepare(next, keys);
+      registry.configure(registrySettings(next));
+      gateway.configure(next, fleet);
+      sources.configure(sourceKeys);
+      app.configure(next, tls);
+      admin.configure(next, adminTls ? tls : undefined);
+    },
+    isClosing: () => gateway.closing,
+    journal,
+    log,
+  });
+  const engines = new Engines({ gateway, rejoin: (change) => reloads.rejoin(change), environment, log });
+  const admin: Door = new Door({
+    ...{ key: 'admin', config, tls: adminTls ? credentials.tls : undefined },
+    onFull: () => gateway.metrics.connectionRefused('admin'),
+    app: createAdmin(gateway, { reloads, engines, publicUrl: () => publicUrl }, log),
+  });
+  const say = (url: string) => {
+    publicUrl = url;
+  };
+  return { app, admin, reloads, engines, say };
 }
 
 const registrySettings = ({ data, roots, models, store, discovery }: Config): RegistrySettings => ({
