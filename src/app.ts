@@ -77,7 +77,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
     const asked = await readRequest(incoming, route, { bytesMax: gateway.config.limits.bodyBytesMax, held });
     const { name, stream, background, previous, rest } = asked;
     const said = classOf(incoming, stream, caller);
-    const { engineName, ...target } = resolve(gateway, name, caller);
+    const target = resolve(gateway, name, caller);
     gateway.submit({
       route,
       incoming,
@@ -88,7 +88,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       ...said,
       tenant: caller.tenant,
       stream,
-      body: asked.named(engineName),
+      named: asked.named,
       held,
       prompt: asked.prompt && asked.body.subarray(asked.prompt.start, asked.prompt.end),
       rest,
@@ -141,19 +141,15 @@ function resolve(gateway: Gateway, name: string | undefined, caller: Caller) {
     const [base] = catalog.bases;
     if (base === undefined) throw noEngineYet();
     caller.checkTouch(base.name);
-    return { base: base.name, checkpoint: undefined, engineName: base.name };
+    return { base: base.name, checkpoint: undefined };
   }
   const resolution = resolveFor(caller, catalog, name);
   switch (resolution.kind) {
     case 'base':
-      return { base: resolution.base.name, checkpoint: undefined, engineName: resolution.base.name };
+      return { base: resolution.base.name, checkpoint: undefined };
     case 'checkpoint': {
       const { checkpoint } = resolution;
-      return {
-        base: gateway.adapters.baseNameOf(checkpoint),
-        checkpoint,
-        engineName: checkpoint.adapter?.id ?? checkpoint.name,
-      };
+      return { base: gateway.adapters.baseNameOf(checkpoint), checkpoint };
     }
     case 'refused':
       if (resolution.code === 'model_not_found' && catalog.bases.length === 0) throw noEngineYet();

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { engineCredentials, oneKeyAtMost } from './config-access.ts';
 import { path, section } from './config-parts.ts';
+import { parseTemplate } from './model-template.ts';
 
 /** A path on an engine's machine: nothing here could make a relative one absolute. */
 const enginePath = path.refine(
@@ -28,6 +29,40 @@ const engineUrl = z
     return bare;
   });
 
+const template = z.string().superRefine((text, context) => {
+  const parsed = parseTemplate(text);
+  if (typeof parsed === 'string') context.addIssue({ code: 'custom', message: parsed });
+});
+
+/** The keys of openai-compatible alone. */
+const hosted = {
+  bases: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .meta({
+      description:
+        'Of openai-compatible alone, and needed there: the base models that it serves, as requests name them.',
+      examples: [['Qwen/Qwen3-8B']],
+    }),
+  models: z
+    .record(z.string(), template)
+    .optional()
+    .meta({
+      description:
+        'Of openai-compatible alone: what the checkpoints of a model are called there. Fields: {step}, {step:06} (zeros in front), {model}, {name}, {id}.',
+      examples: [{ 'my-model': 'tinker://run:train:0/sampler_weights/{step:06}' }],
+    }),
+  health: z
+    .enum(['models', 'none'])
+    .optional()
+    .meta({
+      description:
+        'Of openai-compatible alone. models, as when left out: it is up while GET /v1/models answers; none: until a connection fails.',
+      examples: ['none'],
+    }),
+};
+
 const backend = section('One engine server.', {
   name: z
     .string()
@@ -37,7 +72,12 @@ const backend = section('One engine server.', {
     )
     .meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
   url: engineUrl,
-  kind: z.enum(['vllm']).default('vllm').describe('What the engine speaks.'),
+  kind: z
+    .enum(['vllm', 'sglang', 'lorax', 'openai-compatible'])
+    .default('vllm')
+    .describe(
+      'What the engine speaks; docs/engines.md has a section for each. openai-compatible: a service that finds checkpoints by their names.',
+    ),
   slots: z
     .int()
     .min(1)
@@ -73,14 +113,35 @@ const backend = section('One engine server.', {
       "Where this engine sees the adapter store (the directory adapters under `data`), when it mounts it elsewhere. Left out: under the gateway's own path.",
     examples: ['/mnt/stepgate/adapters'],
   }),
+  ...hosted,
   ...engineCredentials,
-}).refine(oneKeyAtMost, 'write keyFile or keyEnv, not both');
+})
+  .refine(oneKeyAtMost, 'write keyFile or keyEnv, not both')
+  .superRefine(ofItsKind);
 
 export const backends = z
   .array(backend)
   .superRefine(distinct)
   .default([{ name: 'vllm', url: 'http://127.0.0.1:8000', kind: 'vllm' }])
   .describe('The engines. Left out: one vLLM at http://127.0.0.1:8000.');
+
+type Kinds = { readonly kind: string } & Readonly<Record<string, unknown>>;
+
+/** Keys that mean nothing for its kind are a misunderstanding. */
+function ofItsKind(row: Kinds, context: z.RefinementCtx): void {
+  const isHosted = row.kind === 'openai-compatible';
+  const senseless = isHosted ? ['slots', 'rankMax', 'storePath'] : Object.keys(hosted);
+  const why = isHosted
+    ? 'means nothing to kind openai-compatible, which loads no files'
+    : 'is of kind openai-compatible alone';
+  for (const key of senseless)
+    if (row[key] !== undefined)
+      context.addIssue({ code: 'custom', path: [key], message: `"${key}" ${why}; take it out` });
+  if (!isHosted || row.bases !== undefined) return;
+  const message =
+    'kind openai-compatible needs "bases": the base models that the service serves, such as [Qwen/Qwen3-8B]';
+  context.addIssue({ code: 'custom', path: ['kind'], message });
+}
 
 /** Two rows for one engine would count its slots twice; two engines of one name cannot be told apart. */
 function distinct(rows: readonly { name: string; url: string }[], context: z.RefinementCtx): void {

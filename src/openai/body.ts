@@ -135,7 +135,7 @@ export function spliceModel(body: Buffer, field: ModelField, name: string): { pi
 }
 
 /** The pieces of a JSON object that has a member, with one more at its end: so engines take this one, whatever the caller wrote. */
-export function appendMember(pieces: readonly Buffer[], name: string, value: string): Buffer[] {
+export function appendMember(pieces: readonly Buffer[], name: string, value: string | null): Buffer[] {
   const last = pieces.at(-1) ?? Buffer.alloc(0);
   const brace = last.lastIndexOf(CLOSE_BRACE);
   if (brace === -1) throw new TypeError('the last piece must hold the closing brace of the object');

@@ -6,8 +6,8 @@ import type { LineOrder } from './order.ts';
 import { earlier } from './order.ts';
 import { type Policy, quantumMs, type Search } from './policy.ts';
 import type { Slots } from './slots.ts';
-import type { BackendState, Line, RouterState } from './state.ts';
-import { drainsFor, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
+import type { BackendState, Line, RouterState, Ticket } from './state.ts';
+import { drainsFor, hasRoute, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
 
 /** Whatever else may come to be drained is looked for so often, ms: no event tells. */
 const LOOK_MS = 1000;
@@ -78,6 +78,23 @@ export class Giving {
       return this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now }); // 3
     }
     if (now >= this.#drainDueAt(line, promised.size) && !this.#isBlocked(now)) this.#drain(line, search); // 4
+  }
+
+  /** One more backend loads what this one waits for, one that has its route. Nothing that is in use is drained for it. */
+  extend({ target, class: kind, route }: Ticket, now: number): void {
+    if (target.kind === 'base') return;
+    const { adapter } = target;
+    const able: BackendState[] = [];
+    for (const backend of this.#state.backends.values()) {
+      if (!hasRoute(backend, { route }) || !serves(backend, target)) continue;
+      if (backend.held.has(adapter)) return; // on its way in, or out
+      if (failureOf(this.#state, backend.name, adapter, now) === undefined) able.push(backend);
+    }
+    const claim = { target, class: kind, cause: 'request' } as const;
+    const home = this.#policy.home(this.#state, { candidates: able, claim, now });
+    if (home?.victim !== undefined)
+      this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: undefined, now });
+    else if (home !== undefined) this.#slots.load(home.backend, claim, now);
   }
 
   #candidates({ adapter, target }: Line, now: number): BackendState[] {
