@@ -36,15 +36,9 @@ const template = z.string().superRefine((text, context) => {
 
 /** The keys of openai-compatible alone. */
 const hosted = {
-  bases: z
-    .array(z.string().min(1))
-    .min(1)
-    .optional()
-    .meta({
-      description:
-        'Of openai-compatible alone, and needed there: the base models that it serves, as requests name them.',
-      examples: [['Qwen/Qwen3-8B']],
-    }),
+  bases: z.array(z.string().min(1)).min(1).optional().meta({
+    description: 'Of openai-compatible alone, and needed there: the base models that it serves, as requests name them.',
+  }),
   models: z
     .record(z.string(), template)
     .optional()

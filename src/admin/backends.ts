@@ -46,6 +46,7 @@ function view(gateway: Gateway, name: BackendName, { backend, state, about }: Me
   });
   return {
     name,
+    kind: backend.kind,
     url: backend.url,
     state,
     about,
@@ -53,7 +54,8 @@ function view(gateway: Gateway, name: BackendName, { backend, state, about }: Me
     /** null: it is not drained. */
     drain:
       drain === undefined ? null : { state: drain.state, who: drain.who, since: new Date(drain.sinceMs).toISOString() },
-    slots: known?.slots ?? null,
+    /** null: not known yet, or a service, which has none. */
+    slots: backend.kind === 'openai-compatible' ? null : (known?.slots ?? null),
     inFlight: known?.inFlight ?? 0,
     adapters,
   };

@@ -15,6 +15,7 @@ export const backend = z.object({
   about: z.string().nullish(),
   drain: z.object({ state: z.enum(['draining', 'drained']), who: z.string(), since: z.string() }).nullish(),
   ejected: z.object({ trial: z.boolean(), until: z.string().nullable(), times: z.number() }).nullish(),
+  kind: z.string().nullish(),
   slots: z.number().nullish(),
   inFlight: z.number(),
   adapters: z.array(
