@@ -4,7 +4,7 @@ import type { BaseName } from '../domain.ts';
 import type { ModelTemplate } from '../model-template.ts';
 import { ask, type Line } from './ask.ts';
 import type { Dialect, Driver, Probe } from './driver.ts';
-import { askedForKey, isKeyless } from './model-list.ts';
+import { askedForKey, isKeyless, parseJson } from './model-list.ts';
 import { messageOf } from './vllm-refusals.ts';
 
 /** Of how many checkpoints the gateway remembers at once that they were asked for there. No limit of the service. */
@@ -68,8 +68,13 @@ async function probe(options: HostedOptions, signal: AbortSignal): Promise<Probe
 /** What it lists is of no use: services do not list each checkpoint. 429: it is there, and busy. */
 async function look(line: Line, signal: AbortSignal): Promise<void> {
   const answer = await ask(line, { path: '/v1/models' }, signal);
-  if (answer.status === 200 || answer.status === 429) return;
+  const isList = answer.status === 200 && parseJson(answer.text) !== undefined;
+  if (isList || answer.status === 429) return;
   if (isKeyless(answer)) throw askedForKey(line, '/v1/models', answer);
+  if (answer.status === 200)
+    throw new Error(
+      `${line.url} answers, but not as a service of OpenAI's API does (GET /v1/models): is the url right?`,
+    );
   const hint =
     answer.status === 404
       ? 'is the url right (without /v1)? Where the service has no such list, set the backend\'s `health` to "none"'

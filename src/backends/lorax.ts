@@ -80,7 +80,7 @@ async function load(line: Line, { path }: Weights, signal: AbortSignal): Promise
   const json = { inputs: 'a', parameters: { max_new_tokens: 1, adapter_id: path, ...LOCAL } };
   try {
     const answer = await ask(line, { path: '/generate', json }, signal);
-    if (answer.status === 200) return { kind: 'loaded' };
+    if (answer.status === 200 && /"generated_text"/.test(answer.text)) return { kind: 'loaded' };
     // 429: as many requests as it takes are under way.
     if (isFromBetween(answer) || answer.status === 429) return { kind: 'unknown', message: messageOf(answer) };
     return { kind: 'failed', ...refusalOf(answer, path) };
