@@ -156,7 +156,7 @@ const adapterTarget = (adapter: string, options: ReadonlyMap<string, string> = n
   model: adapter.split('@')[0],
   base: options.get('base') ?? 'base',
   rank: Number(options.get('rank') ?? 8),
-  hosted: options.has('hosted'),
+  ...(options.has('hosted') && { hosted: true }),
 });
 
 /** `adapter m@5`, `model m`, `latest m@5` (where it leads now) or `latest m`, `class eval`. */
