@@ -246,6 +246,24 @@ export function ableOf(state: RouterState, target: Target, by: Routed): BackendS
 export const fits = ({ models, rankMax }: BackendState, { rank, model, hosted }: AdapterTarget): boolean =>
   models === undefined ? hosted !== true && (rankMax === undefined || rank <= rankMax) : models.has(model);
 
+/** Whatever the other one takes on a base that both serve, it takes too: ranks, models and routes. */
+export function takesAllOf(backend: BackendState, other: BackendState): boolean {
+  const { rankMax = Number.POSITIVE_INFINITY, models, routes } = backend;
+  return (
+    rankMax >= (other.rankMax ?? Number.POSITIVE_INFINITY) &&
+    isService(backend) === isService(other) &&
+    hasAll(models, other.models) &&
+    hasAll(routes, other.routes)
+  );
+}
+
+/** It finds checkpoints by their names; no files, no slots. */
+export const isService = ({ models }: BackendState): boolean => models !== undefined;
+
+/** Undefined: all there are. */
+const hasAll = <T>(own: ReadonlySet<T> | undefined, others: ReadonlySet<T> | undefined): boolean =>
+  own === undefined || (others !== undefined && [...others].every((one) => own.has(one)));
+
 /** What is asked for by a route; see `arrived`. */
 interface Routed {
   readonly route?: string | undefined;

@@ -116,3 +116,15 @@ test('SIGTERM ends it with 0; what it logged is JSON, a line each', async () => 
     .map((line) => JSON.parse(line) as { msg: string });
   expect(records.length).toBeGreaterThan(0);
 });
+
+test('register says what it needs: a path or --hosted, and a backend that would serve what a service has', async () => {
+  for (const args of [[], ['runs/x', '--hosted']])
+    expect(await at('register', 'my-model@80', ...args)).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/\(PATH\).*--hosted.*not both/),
+    });
+  expect(await at('register', 'my-model@80', '--hosted')).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/no backend of the config has my-model under its `models`/),
+  });
+});

@@ -62,7 +62,7 @@ test('one engine of each kind: every step is answered by its own weights on each
   await fill(services, all);
   for (const kind of Object.keys(kinds)) {
     const others = Object.keys(kinds).filter((other) => other !== kind);
-    for (const other of others) await all.admin('POST', `/backends/${other}/drain`, {});
+    for (const other of others) await all.admin('POST', `/backends/${other}/drain`, { force: true });
     for (const step of [5, 40, 5]) {
       const name = `my-model@${step}`;
       const answer = await all.ask(name);
@@ -128,7 +128,7 @@ test('a service beside vLLM: both answer the same step, and a route that only vL
   const engine = await vllm();
   const both = await house([{ name: 'gpu-0', url: engine.url }, service(services.url)]);
   await fill(services, both);
-  await both.admin('POST', '/backends/gpu-0/drain', {});
+  await both.admin('POST', '/backends/gpu-0/drain', { force: true });
   expect((await both.ask('my-model@5')).headers.get('x-stepgate-backend')).toBe('service');
   await both.admin('DELETE', '/backends/gpu-0/drain');
   const tokens = await both.post('/tokenize', { model: 'my-model@5', prompt: 'hi' });

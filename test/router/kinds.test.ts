@@ -32,6 +32,23 @@ describe('a service that finds checkpoints by their names', () => {
   );
 });
 
+describe('an engine beside a service', () => {
+  promise(
+    'is not ejected: the service could not take what it serves',
+    `>> up gpu-0 slots=4 holds=other@1
+     >> up service slots=1000 models=m
+     ${[1, 2, 3, 4, 5, 6].map((id) => `>> arrived ${id} other@1\n<< dispatch ${id} gpu-0 resident\n>> ended ${id} failed`).join('\n')}`,
+  );
+
+  promise(
+    'keeps the slots that are reserved: a service has none',
+    `>> up gpu-0 slots=2
+     >> up service slots=1000 models=m
+     >> reserved r adapter m@5 slots=1
+     << load gpu-0 m@5 reserved`,
+  );
+});
+
 describe('a route that an engine lacks', () => {
   promise(
     'is never asked of it, though it alone holds the adapter: another one loads it beside',
