@@ -41,6 +41,18 @@ test('ps shows the engine; ls says how to get a first model', async () => {
   expect([empty.code, empty.out]).toEqual([0, expect.stringContaining('stepgate register')]);
 });
 
+test('register says what it needs: a path or --hosted, and a backend that would serve what a service has', async () => {
+  for (const args of [[], ['runs/x', '--hosted']])
+    expect(await at('register', 'my-model@80', ...args)).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/\(PATH\).*--hosted.*not both/),
+    });
+  expect(await at('register', 'my-model@80', '--hosted')).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/no backend of the config has my-model under its `models`/),
+  });
+});
+
 test('register, ask, ls, ps, rm', async () => {
   await writeCheckpoint({ dir: home, step: 5 });
   const registered = await at('register', 'my-model@5', join(home, 'checkpoint-5'));
@@ -115,16 +127,4 @@ test('SIGTERM ends it with 0; what it logged is JSON, a line each', async () => 
     .split('\n')
     .map((line) => JSON.parse(line) as { msg: string });
   expect(records.length).toBeGreaterThan(0);
-});
-
-test('register says what it needs: a path or --hosted, and a backend that would serve what a service has', async () => {
-  for (const args of [[], ['runs/x', '--hosted']])
-    expect(await at('register', 'my-model@80', ...args)).toMatchObject({
-      code: 1,
-      err: expect.stringMatching(/\(PATH\).*--hosted.*not both/),
-    });
-  expect(await at('register', 'my-model@80', '--hosted')).toMatchObject({
-    code: 1,
-    err: expect.stringMatching(/no backend of the config has my-model under its `models`/),
-  });
 });

@@ -41,6 +41,13 @@ describe('an engine beside a service', () => {
   );
 
   promise(
+    'does not stand in for it: the service is not ejected either',
+    `>> up gpu-0 slots=4
+     >> up service slots=1000 models=m holds=m@80
+     ${[1, 2, 3, 4, 5, 6].map((id) => `>> arrived ${id} m@80 hosted=yes\n<< dispatch ${id} service resident\n>> ended ${id} failed`).join('\n')}`,
+  );
+
+  promise(
     'keeps the slots that are reserved: a service has none',
     `>> up gpu-0 slots=2
      >> up service slots=1000 models=m
