@@ -3,7 +3,6 @@
 import { basename, posix } from 'node:path';
 import type { Dispatcher } from 'undici';
 import type { AdapterId, BackendName, BaseName, Weights } from '../domain.ts';
-import { type ModelTemplate, parseTemplate } from '../model-template.ts';
 import { isNobodyThere, NoAnswer } from './ask.ts';
 import { type Dialect, type Driver, EngineDied, type LoadOutcome, type Probe, type UnloadOutcome } from './driver.ts';
 import { type BackendKind, DRIVERS } from './drivers.ts';
@@ -87,7 +86,7 @@ export class Backend {
     this.kind = kind;
     this.#driver = DRIVERS[kind]({
       ...{ url, slots, dispatcher: this.pool, pathFor: (path) => this.pathFor(path) },
-      ...{ bases: options.bases, templates: templatesOf(options.models), health: options.health },
+      ...{ bases: options.bases, models: options.models, health: options.health },
     });
   }
 
@@ -282,15 +281,6 @@ export class Backend {
   #within(ms: number): AbortSignal {
     return AbortSignal.any([this.#closing.signal, AbortSignal.timeout(ms)]);
   }
-}
-
-function templatesOf(models: Readonly<Record<string, string>> = {}): ReadonlyMap<string, ModelTemplate> {
-  return new Map(
-    Object.entries(models).flatMap(([model, text]) => {
-      const template = parseTemplate(text);
-      return typeof template === 'string' ? [] : [[model, template] as const];
-    }),
-  );
 }
 
 const isSettled = <Outcome extends { kind: string }, Settled extends Outcome>(outcome: Outcome): outcome is Settled =>

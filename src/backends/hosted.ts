@@ -1,7 +1,7 @@
 // The driver for services that find a checkpoint by its name (Tinker, W&B, Fireworks, Together, OpenAI): nothing is loaded there, so that a load
 // is done at once, and a name that the service does not know is found out by the first request. Remembers nothing and decides nothing.
 import type { BaseName } from '../domain.ts';
-import type { ModelTemplate } from '../model-template.ts';
+import { type ModelTemplate, parseTemplate } from '../model-template.ts';
 import { ask, type Line } from './ask.ts';
 import type { Dialect, Driver, Probe } from './driver.ts';
 import { askedForKey, isKeyless, parseJson } from './model-list.ts';
@@ -12,16 +12,18 @@ export const HOSTED_SLOTS = 1_000;
 
 export interface HostedOptions extends Line {
   readonly bases?: readonly BaseName[] | undefined;
-  /** Model -> how its checkpoints are called there. */
-  readonly templates?: ReadonlyMap<string, ModelTemplate> | undefined;
+  /** Model -> the template of what its checkpoints are called there; the config has none that is not one. */
+  readonly models?: Readonly<Record<string, string>> | undefined;
   /** Whether GET /v1/models says that it is there; else it is taken to be, until a connection fails. */
   readonly health?: 'models' | 'none' | undefined;
 }
 
-const dialectOf = ({ templates }: HostedOptions): Dialect => ({
+type Templates = ReadonlyMap<string, ModelTemplate>;
+
+const dialectOf = (templates: Templates): Dialect => ({
   modelOf: ({ base, checkpoint }) => {
     if (checkpoint === undefined) return base;
-    const name = templates?.get(checkpoint.model)?.fill(checkpoint);
+    const name = templates.get(checkpoint.model)?.fill(checkpoint);
     // Such a load fails, so that it is never asked for; and no other name may stand in its place.
     if (name === undefined) throw new Error(`no template names ${checkpoint.name}`);
     return name;
@@ -39,17 +41,27 @@ const dialectOf = ({ templates }: HostedOptions): Dialect => ({
 });
 
 export function createHostedDriver(options: HostedOptions): Driver {
+  const templates = templatesOf(options.models ?? {});
   return {
-    ...dialectOf(options),
+    ...dialectOf(templates),
     probe: (signal) => probe(options, signal),
     learnSlots: () => Promise.resolve({ slots: HOSTED_SLOTS, note: undefined }),
     load: async ({ checkpoint }) => {
-      if (options.templates?.get(checkpoint.model)?.fill(checkpoint) !== undefined) return { kind: 'loaded' };
+      if (templates.get(checkpoint.model)?.fill(checkpoint) !== undefined) return { kind: 'loaded' };
       const message = `its \`models\` name no ${checkpoint.name}: the template of ${checkpoint.model} asks for a step, or is not there`;
       return { kind: 'failed', fault: 'backend', message };
     },
     unload: () => Promise.resolve({ kind: 'unloaded' }),
   };
+}
+
+function templatesOf(models: Readonly<Record<string, string>>): Templates {
+  return new Map(
+    Object.entries(models).flatMap(([model, text]) => {
+      const template = parseTemplate(text);
+      return typeof template === 'string' ? [] : [[model, template] as const];
+    }),
+  );
 }
 
 async function probe(options: HostedOptions, signal: AbortSignal): Promise<Probe> {

@@ -7,7 +7,7 @@ import { type Answer, ask, type Line } from './ask.ts';
 import { type Dialect, type Driver, type LoadOutcome, type Probe, WITHOUT_FILES } from './driver.ts';
 import { askedForKey, isKeyless, parseJson, unanswered } from './model-list.ts';
 import { seriesOf } from './prometheus.ts';
-import { isFromBetween, messageOf } from './vllm-refusals.ts';
+import { cannotSee, isFromBetween, messageOf, type Refusal } from './vllm-refusals.ts';
 
 /** LoRAX's default for --max-active-adapters, which it does not tell. */
 const SLOTS_BY_DEFAULT = 1024;
@@ -90,12 +90,12 @@ async function load(line: Line, { path }: Weights, signal: AbortSignal): Promise
 }
 
 /** 424: the generation failed, and with it the load; 422: it did not begin. */
-function refusalOf(answer: Answer, path: string): { fault: 'adapter' | 'backend'; message: string } {
+function refusalOf(answer: Answer, path: string): Refusal {
   const said = messageOf(answer);
   if (NO_FILES.test(said))
     return {
       fault: 'backend',
-      message: `the engine cannot see ${path}: does it share the gateway's data directory, and may its user read there (stepgate doctor)? If it mounts it under another path, set the backend's \`storePath\``,
+      message: cannotSee(path),
     };
   if (answer.status === 424 && !/out of memory|CUDA/i.test(said))
     return { fault: 'adapter', message: `the engine refused it: ${said}` };

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { Answer } from './ask.ts';
 import { type Loading, parseJson } from './model-list.ts';
-import { messageOf, type Refusal } from './vllm-refusals.ts';
+import { cannotSee, messageOf, type Refusal } from './vllm-refusals.ts';
 
 const answer = z.object({ success: z.boolean(), error_message: z.string().nullish() });
 export type LoraAnswer = z.infer<typeof answer>;
@@ -27,10 +27,7 @@ const ROWS: readonly (readonly [RegExp, (said: string, loading: Loading) => Refu
   [
     // A path that is no directory there is taken for a repository of the hub.
     /No such file|Repo id must|Repository Not Found|HFValidationError|adapter_config\.json/i,
-    (_, { path }) =>
-      backend(
-        `the engine cannot see ${path}: does it share the gateway's data directory, and may its user read there (stepgate doctor)? If it mounts it under another path, set the backend's \`storePath\``,
-      ),
+    (_, { path }) => backend(cannotSee(path)),
   ],
   [
     /memory pool configuration|max-lora-rank|lora-target-modules/i,

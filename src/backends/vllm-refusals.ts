@@ -44,6 +44,10 @@ export const WITHOUT_ROUTES =
   'the engine has no route to load or unload adapters: start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its environment';
 export const WITHOUT_LORA = 'the engine runs without LoRA: start it with --enable-lora';
 
+/** Of any kind of engine that reads files. */
+export const cannotSee = (path: string): string =>
+  `the engine cannot see ${path}: does it share the gateway's data directory, and may its user read there (stepgate doctor)? If it mounts it under another path, set the backend's \`storePath\``;
+
 type Row = readonly [RegExp, (match: RegExpExecArray, adapter: Loading) => Refusal];
 
 const adapterFault = (message: string): Refusal => ({ fault: 'adapter', message });
@@ -51,13 +55,7 @@ const backendFault = (message: string): Refusal => ({ fault: 'backend', message 
 
 const ROWS: readonly Row[] = [
   [/LoRA is not enabled/i, () => backendFault(WITHOUT_LORA)],
-  [
-    /No adapter found for/,
-    (_, { path }) =>
-      backendFault(
-        `the engine cannot see ${path}: does it share the gateway's data directory, and may its user read there (stepgate doctor)? If it mounts it under another path, set the backend's \`storePath\``,
-      ),
-  ],
+  [/No adapter found for/, (_, { path }) => backendFault(cannotSee(path))],
   [
     /LoRA rank (\d+) is greater than max_lora_rank (\d+)/,
     ([, rank, max]) =>

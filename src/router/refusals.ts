@@ -76,7 +76,7 @@ export class Refusals {
     if (hosted)
       return {
         code: 'backend_unavailable',
-        message: `no files of ${adapter} are here, and no service that is up has ${model} under its \`models\` in the config`,
+        message: `${adapter}: no service that is up has ${model} under its \`models\` in the config, and no files of it are here`,
       };
     const limits = up.map(({ name, rankMax, models }) =>
       models === undefined ? `${name} takes ${rankMax}` : `${name} does not have ${model} under its \`models\``,

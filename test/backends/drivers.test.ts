@@ -1,5 +1,4 @@
 // Every kind of engine keeps the promises of a driver, each against a stand-in with its own quirks.
-import { parseTemplate } from '../../src/model-template.ts';
 import { conformance } from './conformance.ts';
 import { hosted } from './engines/hosted.ts';
 import { LORAX_REFUSALS, lorax } from './engines/lorax.ts';
@@ -57,13 +56,10 @@ conformance('lorax', {
   sneaky: { adapter_source: 'hub', adapter_id: 'my-model@40' },
 });
 
-const template = parseTemplate('run/{step:06}');
-if (typeof template === 'string') throw new Error(template);
-
 conformance('openai-compatible', {
   start: ({ pathOf }) =>
     hosted({ models: { 'run/000005': weightsIn(pathOf(5)), 'run/000040': weightsIn(pathOf(40)) } }),
-  options: { bases: ['base' as never], templates: new Map([['my-model', template]]) },
+  options: { bases: ['base' as never], models: { 'my-model': 'run/{step:06}' } },
   loads: false,
   lists: false,
   refusals: [],

@@ -206,3 +206,12 @@ test('what nobody would serve is not registered: no service names its model, or 
     twice.push((await one.admin('POST', '/checkpoints', { name: 'my-model@7', hosted: true })).body);
   expect(twice[0]).toEqual(twice[1]);
 });
+
+test('a service that is gone, and is not asked whether it is there: each request is told so, and the next one tries again', async () => {
+  const services = await hosted({ models: { 'run/000005': 'five' } });
+  const one = await house([service(services.url, { health: 'none' })]);
+  expect((await one.ask('my-model@5')).status).toBe(200);
+  await services.die();
+  for (let times = 0; times < 2; times++)
+    expect(await one.ask('my-model@5')).toMatchObject({ status: 503, code: 'backend_unavailable' });
+});
