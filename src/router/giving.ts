@@ -82,7 +82,7 @@ export class Giving {
 
   /** One more backend loads what this one waits for, one that has its route. Nothing that is in use is drained for it. */
   extend({ target, class: kind, route }: Ticket, now: number): void {
-    if (target.kind === 'base') return;
+    if (target.kind === 'base' || drainsFor(this.#state, target.adapter).size > 0) return; // a slot is on its way
     const { adapter } = target;
     const able: BackendState[] = [];
     for (const backend of this.#state.backends.values()) {
@@ -92,8 +92,7 @@ export class Giving {
     }
     const claim = { target, class: kind, cause: 'request' } as const;
     const home = this.#policy.home(this.#state, { candidates: able, claim, now });
-    if (home?.victim !== undefined)
-      this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: undefined, now });
+    if (home?.victim !== undefined) this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now });
     else if (home !== undefined) this.#slots.load(home.backend, claim, now);
   }
 

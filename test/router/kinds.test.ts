@@ -64,9 +64,9 @@ describe('a route that an engine lacks', () => {
      >> arrived 1 m@5 route=/tokenize
      << unload gpu-0 m@1 evict
      >> unloaded gpu-0 m@1
-     << load gpu-0 m@5 room
+     << load gpu-0 m@5 evict
      >> loaded gpu-0 m@5
-     << dispatch 1 gpu-0 room`,
+     << dispatch 1 gpu-0 evict`,
   );
 
   promise(
@@ -82,9 +82,30 @@ describe('a route that an engine lacks', () => {
      >> ended 1
      << unload gpu-0 m@1 evict
      >> unloaded gpu-0 m@1
-     << load gpu-0 m@5 room
+     << load gpu-0 m@5 evict
      >> loaded gpu-0 m@5
-     << dispatch 2 gpu-0 room`,
+     << dispatch 2 gpu-0 evict`,
+  );
+
+  promise(
+    'costs one other adapter its slot, whatever happens until that is free and however many ask',
+    `>> up gpu-0 slots=2 holds=m@1,m@2
+     >> up lite slots=4 holds=m@5,m@6 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << unload gpu-0 m@1 evict
+     >> arrived 2 m@5 route=/tokenize
+     >> arrived 3 m@6 route=/chat
+     << dispatch 3 lite resident
+     >> ended 3
+     >> arrived 4 m@7
+     << load lite m@7 room
+     >> loaded lite m@7
+     << dispatch 4 lite room
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@5 evict
+     >> loaded gpu-0 m@5
+     << dispatch 1 gpu-0 evict
+     << dispatch 2 gpu-0 evict`,
   );
 
   promise(
