@@ -80,8 +80,8 @@ export class Giving {
     if (now >= this.#drainDueAt(line, promised.size) && !this.#isBlocked(now)) this.#drain(line, search); // 4
   }
 
-  /** One more backend loads what this one waits for, one that has its route. Nothing that is in use is drained for it. */
-  extend({ target, class: kind, route }: Ticket, now: number): void {
+  /** One more backend loads what this one waits for, one that has its route; when it is due, another adapter is drained for it. */
+  extend({ target, class: kind, route, since }: Ticket, now: number): void {
     if (target.kind === 'base' || drainsFor(this.#state, target.adapter).size > 0) return; // a slot is on its way
     const { adapter } = target;
     const able: BackendState[] = [];
@@ -91,9 +91,14 @@ export class Giving {
       if (failureOf(this.#state, backend.name, adapter, now) === undefined) able.push(backend);
     }
     const claim = { target, class: kind, cause: 'request' } as const;
-    const home = this.#policy.home(this.#state, { candidates: able, claim, now });
-    if (home?.victim !== undefined) this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now });
-    else if (home !== undefined) this.#slots.load(home.backend, claim, now);
+    const search: Search = { candidates: able, claim, now };
+    const home = this.#policy.home(this.#state, search);
+    if (home !== undefined && home.victim === undefined) return this.#slots.load(home.backend, claim, now);
+    const dueAt = since + this.#state.bounds.dueAfterMs[kind];
+    const drained = home === undefined && now >= dueAt ? this.#policy.drain(this.#state, { ...search, dueAt }) : home;
+    if (drained?.victim === undefined) return;
+    const why = home === undefined ? 'drain' : 'evict';
+    this.#slots.drain(drained.backend, drained.victim, { why, heir: adapter, now });
   }
 
   #candidates({ adapter, target }: Line, now: number): BackendState[] {

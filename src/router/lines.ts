@@ -177,8 +177,9 @@ export class Lines {
   }
 
   /** Has what somebody waits for loaded where there is the route that it asks for, beside those that hold it already. */
-  reach(now: number): void {
+  reach(now: number, isNext: (ticket: Ticket) => boolean = () => true): void {
     for (const ticket of this.#unreached) {
+      if (!isNext(ticket)) continue;
       const isWaiting = this.#state.tickets.get(ticket.id) === ticket && ticket.place.kind === 'waiting';
       if (isWaiting && this.#isUnreached(ticket)) this.#giving.extend(ticket, now);
       else this.#unreached.delete(ticket);
@@ -210,8 +211,10 @@ export class Lines {
 
   /** A slot may have come free. */
   serve(now: number): void {
+    this.reach(now, (ticket) => now >= ticket.since + this.#state.bounds.dueAfterMs[ticket.class]);
     this.#giving.serve(now);
     this.#giving.serveAgain(now);
+    this.reach(now);
   }
 
   /** An adapter became ready: it may be one to drain. */

@@ -111,7 +111,6 @@ export class Router {
       if (!this.state.stirred) continue;
       this.state.stirred = false;
       this.#lines.serve(now);
-      this.#lines.reach(now);
       if (quarantine.size > 0) this.#quarantines.expel(now); // a drain may have been taken back
       if (readied.size === 0 && !this.state.stirred) this.#prefetch.ahead(now);
     }

@@ -109,6 +109,20 @@ describe('a route that an engine lacks', () => {
   );
 
   promise(
+    'is found again when the one that had it goes, though another one holds the adapter still',
+    `>> up gpu-0 slots=1 runningMax=1 holds=m@5
+     >> up gpu-1 slots=1
+     >> up lite slots=1 holds=m@5 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@5 route=/tokenize
+     >> down gpu-0
+     << load gpu-1 m@5 room
+     >> loaded gpu-1 m@5
+     << dispatch 2 gpu-1 room`,
+  );
+
+  promise(
     'is not asked of it when room comes free there either',
     `>> up gpu-0 slots=1 runningMax=1 holds=m@5
      >> up lite slots=1 runningMax=1 holds=m@5 routes=/chat
