@@ -6,6 +6,7 @@ import { addAliases } from './admin/aliases.ts';
 import { addAudit, auditActions } from './admin/audit.ts';
 import { addBackends } from './admin/backends.ts';
 import { addCheckpoints } from './admin/checkpoints.ts';
+import { addEngines } from './admin/engines.ts';
 import { addEvents } from './admin/events.ts';
 import { addKeys } from './admin/keys.ts';
 import { addModels } from './admin/models.ts';
@@ -14,11 +15,19 @@ import { addQuarantine } from './admin/quarantine.ts';
 import { addReload } from './admin/reload.ts';
 import { addReservations } from './admin/reservations.ts';
 import { addSweeps } from './admin/sweeps.ts';
+import type { Engines } from './engines/engines.ts';
 import type { Gateway } from './gateway.ts';
 import type { Reloads } from './reload.ts';
 import { addErrors, type Env } from './web.ts';
 
-export function createAdmin(gateway: Gateway, reloads: Reloads, log: Logger): Hono<Env> {
+interface AdminParts {
+  readonly reloads: Reloads;
+  readonly engines: Engines;
+  /** Where clients connect. */
+  readonly publicUrl: () => string;
+}
+
+export function createAdmin(gateway: Gateway, { reloads, engines, publicUrl }: AdminParts, log: Logger): Hono<Env> {
   const admin = new Hono<Env>();
   // Before every route, and for every path: there is nothing here for who is no admin.
   admin.use('*', (c, next) => {
@@ -27,7 +36,8 @@ export function createAdmin(gateway: Gateway, reloads: Reloads, log: Logger): Ho
     return next();
   });
   auditActions(admin, gateway, log);
-  addBackends(admin, gateway);
+  addBackends(admin, gateway, reloads);
+  addEngines(admin, engines, publicUrl);
   addEvents(admin, gateway);
   addModels(admin, gateway);
   addAliases(admin, gateway);

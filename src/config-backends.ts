@@ -1,7 +1,9 @@
 // The config's rows for engines: part of the schema in config-schema.ts.
 import { z } from 'zod';
+import type { BackendConfig } from './config.ts';
 import { engineCredentials, oneKeyAtMost } from './config-access.ts';
 import { path, section } from './config-parts.ts';
+import { as, type BackendName, type BaseName } from './domain.ts';
 import { parseTemplate } from './model-template.ts';
 
 /** A path on an engine's machine: nothing here could make a relative one absolute. */
@@ -57,14 +59,15 @@ const hosted = {
     }),
 };
 
-const backend = section('One engine server.', {
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-      'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
-    )
-    .meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
+export const backendName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    'letters, digits, ".", "_" and "-" only, at most 63; write for example "gpu-0"',
+  );
+
+const row = section('One engine server.', {
+  name: backendName.meta({ description: 'Your name for it, in logs, headers and metrics.', examples: ['gpu-0'] }),
   url: engineUrl,
   kind: z
     .enum(['vllm', 'sglang', 'lorax', 'openai-compatible'])
@@ -109,8 +112,18 @@ const backend = section('One engine server.', {
   }),
   ...hosted,
   ...engineCredentials,
-})
-  .refine(oneKeyAtMost, 'write keyFile or keyEnv, not both')
+});
+const backend = row.refine(oneKeyAtMost, 'write keyFile or keyEnv, not both').superRefine(ofItsKind);
+
+const inConfigOnly = z
+  .never(
+    'is for the config only: from outside, no file or variable of the gateway can be named; write this backend there',
+  )
+  .optional();
+
+/** One that comes by the admin API. */
+export const addedBackend = row
+  .extend({ keyFile: inConfigOnly, keyEnv: inConfigOnly, caFile: inConfigOnly })
   .superRefine(ofItsKind);
 
 export const backends = z
@@ -152,4 +165,14 @@ function distinct(rows: readonly { name: string; url: string }[], context: z.Ref
         });
     });
   }
+}
+
+/** A row as the rest of the gateway knows it. */
+export function frozenBackend({ bases, models, name, ...row }: z.output<typeof backend>): BackendConfig {
+  return Object.freeze({
+    ...row,
+    name: as<BackendName>(name),
+    ...(bases && { bases: Object.freeze(bases.map((base) => as<BaseName>(base))) }),
+    ...(row.kind === 'openai-compatible' && { models: Object.freeze({ ...models }) }),
+  });
 }

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { access, tls } from './config-access.ts';
 import { backends } from './config-backends.ts';
+import { engines } from './config-engines.ts';
 import { health } from './config-health.ts';
 import { limits } from './config-limits.ts';
 import { count, ms, path, section } from './config-parts.ts';
@@ -124,6 +125,7 @@ export const configSchema = section('Configuration of stepgate.', {
     .default('stepgate-data')
     .describe('Directory of the registry and the adapter store, relative to this file. A change needs a restart.'),
   backends,
+  engines,
   models: z
     .record(modelName, model)
     .default({})

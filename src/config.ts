@@ -2,6 +2,7 @@
 // Reads no file and no environment. The keys are in config-schema.ts, the wording of errors in config-problems.ts.
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { frozenBackend } from './config-backends.ts';
 import { ConfigError, readYaml, type Shape } from './config-problems.ts';
 import { type Address, configSchema, isLoopback } from './config-schema.ts';
 import {
@@ -57,6 +58,14 @@ export interface ModelConfig {
   readonly keep?: KeepRule | undefined;
 }
 
+/** How engines of the gateway's own are started, and whether. */
+export interface EnginesConfig {
+  /** Undefined: while `admin` is a loopback address. */
+  readonly enabled?: boolean | undefined;
+  readonly command: readonly string[];
+  readonly commands: Readonly<Record<string, readonly string[]>>;
+}
+
 /** When an engine or an adapter is kept out of use. */
 export interface HealthOptions {
   readonly ejectAfter: number;
@@ -77,6 +86,7 @@ export interface Config {
   /** Absolute. */
   readonly data: string;
   readonly backends: readonly BackendConfig[];
+  readonly engines: EnginesConfig;
   readonly models: ReadonlyMap<ModelName, ModelConfig>;
   /** Absolute directories from which checkpoints may be registered; none: any of them, while `listen` is a loopback address. */
   readonly roots: readonly string[];
@@ -173,6 +183,7 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
     'listen',
     'admin',
     'access',
+    'engines',
     'store',
     'discovery',
     'limits',
@@ -188,12 +199,9 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
     data: resolve(directory, raw.data),
     tls: tls && Object.freeze({ certFile: resolve(directory, tls.certFile), keyFile: resolve(directory, tls.keyFile) }),
     backends: Object.freeze(
-      raw.backends.map(({ bases, ...row }) =>
-        Object.freeze({
+      raw.backends.map((row) =>
+        frozenBackend({
           ...row,
-          name: as<BackendName>(row.name),
-          ...(bases && { bases: Object.freeze(bases.map((base) => as<BaseName>(base))) }),
-          ...(row.kind === 'openai-compatible' && { models: Object.freeze({ ...row.models }) }),
           ...(row.keyFile && { keyFile: whole(row.keyFile) }),
           ...(row.caFile && { caFile: whole(row.caFile) }),
         }),

@@ -1,5 +1,6 @@
 // Engines that somebody drains: nothing new goes there until it is taken back, or until the engine leaves the config; a restart changes nothing
 // in that. `drain` is what people do, `cordoned` what a backend then is, `draining` and `drained` how far it has come.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { BackendName } from './domain.ts';
 import { StepgateError } from './errors.ts';
@@ -8,6 +9,8 @@ import type { Journal } from './journal.ts';
 import type { CordonRow, CordonRows } from './registry/store.ts';
 import type { RouterEvent } from './router/events.ts';
 import { type BackendState, isOpen, isService, isUnloading, type RouterState } from './router/state.ts';
+
+const LOOK_MS = 50;
 
 interface CordonsParts {
   readonly rows: CordonRows;
@@ -81,6 +84,11 @@ export class Cordons {
     return backend;
   }
 
+  /** Resolves when nothing of ours runs or loads there any more, or when it is used again or has left. */
+  async untilDrained(backend: BackendName): Promise<void> {
+    while (this.of(backend)?.state === 'draining') await sleep(LOOK_MS);
+  }
+
   /** Engines that are in the config no more, and that may come back as others. */
   forgetGone(): void {
     const { fleet, rows, log } = this.#parts;
@@ -97,7 +105,7 @@ export class Cordons {
   find(name: string): BackendName {
     const { members } = this.#parts.fleet;
     for (const known of members.keys()) if (known === name) return known;
-    const message = `there is no backend "${name}"; the config has ${[...members.keys()].join(', ')}`;
+    const message = `there is no backend "${name}"; there are ${[...members.keys()].join(', ')}`;
     throw new StepgateError('backend_not_found', message, { param: 'name' });
   }
 

@@ -82,7 +82,7 @@ export const ERRORS = {
     'not_found_error',
     'client',
     'never',
-    'No backend of the config has this name. `stepgate ps` lists them.',
+    'No backend, or no engine of the gateway, has this name. `stepgate ps` lists them.',
   ),
   key_not_found: spec(404, 'not_found_error', 'client', 'never', 'No key has this id. `stepgate keys` lists them.'),
   route_not_found: spec(

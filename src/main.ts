@@ -7,8 +7,10 @@ import { aliasCommand } from './cli/alias.ts';
 import { auditCommand } from './cli/audit.ts';
 import { demoCommand } from './cli/demo.ts';
 import { doctorCommand } from './cli/doctor.ts';
+import { downCommand } from './cli/down.ts';
 import { drainCommand } from './cli/drain.ts';
 import { keysCommand } from './cli/keys.ts';
+import { logsCommand } from './cli/logs.ts';
 import { lsCommand } from './cli/ls.ts';
 import { pinCommand } from './cli/pin.ts';
 import { psCommand } from './cli/ps.ts';
@@ -23,6 +25,7 @@ import { serveCommand } from './cli/serve.ts';
 import { simCommand } from './cli/sim.ts';
 import { sweepCommand } from './cli/sweep.ts';
 import { Failure, printable, type Terminal } from './cli/terminal.ts';
+import { upCommand } from './cli/up.ts';
 import { ConfigError } from './config.ts';
 
 const SAME_WISH_MS = 500;
@@ -30,6 +33,7 @@ const interactive = process.stdout.isTTY === true;
 const terminal: Terminal = {
   key: process.env.STEPGATE_KEY || undefined,
   variable: (name) => process.env[name],
+  environment: process.env,
   width: interactive ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY,
   interactive,
   colour: interactive && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
@@ -58,6 +62,9 @@ function program(): Command {
   const commands = [
     serveCommand,
     demoCommand,
+    upCommand,
+    downCommand,
+    logsCommand,
     lsCommand,
     psCommand,
     sweepCommand,

@@ -37,6 +37,7 @@ export class Metrics {
   readonly #loadSeconds: Histogram<'backend'>;
   readonly #unloads: Counter<'backend' | 'why'>;
   readonly #ejections: Counter<'backend'>;
+  readonly #engineEnds: Counter<'backend'>;
   readonly #retries: Counter<'backend' | 'why'>;
   readonly #quarantines: Counter;
   readonly #connectionsRefused: Counter<'listener'>;
@@ -94,6 +95,12 @@ export class Metrics {
       labelNames: ['backend'],
       registers,
     });
+    this.#engineEnds = new Counter({
+      name: 'stepgate_engine_ends_total',
+      help: 'Times that an engine which the gateway started has ended by itself, by its name.',
+      labelNames: ['backend'],
+      registers,
+    });
     this.#retries = new Counter({
       name: 'stepgate_retries_total',
       help: 'Second attempts, by the backend that sent the request back and why: missing, refused, busy or unavailable.',
@@ -141,6 +148,10 @@ export class Metrics {
 
   ejected(backend: string): void {
     this.#ejections.inc({ backend });
+  }
+
+  engineEnded(backend: string): void {
+    this.#engineEnds.inc({ backend });
   }
 
   retried(backend: string, why: Bounce['kind']): void {

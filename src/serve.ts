@@ -6,7 +6,9 @@ import { createAdmin } from './admin.ts';
 import { createApp, engineRoutes } from './app.ts';
 import { type Config, ConfigError, hasTls, isLoopback } from './config.ts';
 import { checkTls, Door } from './door.ts';
+import { Engines } from './engines/engines.ts';
 import { Gateway } from './gateway.ts';
+import { Joined } from './joined.ts';
 import { Journal } from './journal.ts';
 import type { RegistrySettings } from './registry/options.ts';
 import { Registry, type RegistryChange } from './registry/registry.ts';
@@ -19,6 +21,7 @@ export interface Running {
   readonly adminUrl: string;
   readonly gateway: Gateway;
   readonly reloads: Reloads;
+  readonly engines: Engines;
   /** Lets requests under way end, turns new ones away, then stops; with `now`, cuts them. */
   close(options?: { now?: boolean }): Promise<void>;
 }
@@ -27,6 +30,8 @@ interface Surroundings {
   readonly log: Logger;
   /** The environment, for the names that the config gives. Left out: empty. */
   readonly variable?: ReadVariable | undefined;
+  /** The whole of it, for the engines that the gateway starts. Left out: empty. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
   /** Reads the config's file once more; rejects with a ConfigError. Left out: there is none. */
   readonly reread?: (() => Promise<Config>) | undefined;
 }
@@ -36,15 +41,15 @@ interface Surroundings {
  * ConfigError for credentials that cannot be read and an admin listener that would be open to others.
  */
 export async function start(
-  config: Config,
-  { log, variable = () => undefined, reread }: Surroundings,
+  written: Config,
+  { log, variable = () => undefined, environment = {}, reread }: Surroundings,
 ): Promise<Running> {
-  const credentials = await readCredentials(config, variable);
+  const credentials = await readCredentials(written, variable);
   let gateway: Gateway | undefined;
   let keeper: StoreKeeper | undefined;
   const registry = await Registry.open({
-    dataDir: config.data,
-    ...registrySettings(config),
+    dataDir: written.data,
+    ...registrySettings(written),
     nowMs: Date.now,
     onChange: (change) => {
       gateway?.onChange(change);
@@ -52,20 +57,26 @@ export async function start(
     },
     onProblem: (about) => log.warn({ about }, 'registry'),
   });
-  const access = new Access({
-    rows: registry.accessRows,
-    listen: config.listen,
-    admin: config.admin,
-    nowMs: Date.now,
-    now: () => performance.now(),
-  });
-  const journal = new Journal();
-  const opened = new Gateway({ config, registry, access, credentials: credentials.engines, journal, log });
-  gateway = opened;
-  const kept = keepStore(opened, log);
-  keeper = kept;
-  const closers: (() => Promise<void>)[] = [() => opened.close(), () => kept.close(), () => registry.close()];
+  const closers: (() => Promise<void>)[] = [() => registry.close()];
   try {
+    const joined = new Joined(registry.backendRows);
+    const config = joined.into(written);
+    const access = new Access({
+      rows: registry.accessRows,
+      listen: config.listen,
+      admin: config.admin,
+      nowMs: Date.now,
+      now: () => performance.now(),
+    });
+    const journal = new Journal();
+    const opened = new Gateway({ config, registry, access, credentials: credentials.engines, journal, log });
+    gateway = opened;
+    const kept = keepStore(opened, log);
+    keeper = kept;
+    closers.unshift(
+      () => opened.close(),
+      () => kept.close(),
+    );
     checkAdmin(config, access);
     const adminTls = hasTls(config, 'admin');
     const app = new Door({
@@ -76,7 +87,7 @@ export async function start(
     });
     const reloads = new Reloads({
       read: reread,
-      current: () => opened.config,
+      ...{ written, joined },
       credentialsOf: async (next) => {
         const read = await readCredentials(next, variable);
         if (read.tls !== undefined) checkTls(read.tls);
@@ -93,10 +104,12 @@ export async function start(
       journal,
       log,
     });
+    const engines = new Engines({ gateway: opened, rejoin: (change) => reloads.rejoin(change), environment, log });
+    let url = '';
     const admin: Door = new Door({
       ...{ key: 'admin', config, tls: adminTls ? credentials.tls : undefined },
       onFull: () => opened.metrics.connectionRefused('admin'),
-      app: createAdmin(opened, reloads, log),
+      app: createAdmin(opened, { reloads, engines, publicUrl: () => url }, log),
     });
     closers.unshift(
       () => app.close(),
@@ -106,13 +119,16 @@ export async function start(
     await opened.start();
     kept.start();
     registry.watch();
-    const url = await app.bind(config);
+    url = await app.bind(config);
+    engines.start();
     const close = async ({ now = false } = {}) => {
+      // First: one that gets ready while the gateway stops is the next gateway's to find.
+      await engines.close();
       if (now) await app.cut();
       else await endRequests({ gateway: opened, door: app, log });
       for (const closer of closers) await closer();
     };
-    return { url, adminUrl, gateway: opened, reloads, close };
+    return { url, adminUrl, gateway: opened, reloads, engines, close };
   } catch (error) {
     for (const closer of closers) await closer();
     throw error;

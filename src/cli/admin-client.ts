@@ -16,6 +16,8 @@ export const backend = z.object({
   drain: z.object({ state: z.enum(['draining', 'drained']), who: z.string(), since: z.string() }).nullish(),
   ejected: z.object({ trial: z.boolean(), until: z.string().nullable(), times: z.number() }).nullish(),
   kind: z.string().nullish(),
+  /** Where it is listed. */
+  from: z.enum(['config', 'api', 'engine']),
   slots: z.number().nullish(),
   inFlight: z.number(),
   adapters: z.array(
@@ -26,6 +28,21 @@ export const backend = z.object({
       inFlight: z.number(),
     }),
   ),
+});
+/** One that the gateway started. */
+export const engine = z.object({
+  name: z.string(),
+  state: z.enum(['starting', 'up', 'restarting', 'failed', 'stopping']),
+  about: z.string().nullish(),
+  since: z.string().nullish(),
+  at: z.string().nullish(),
+  url: z.string().nullish(),
+  base: z.string().nullish(),
+  model: z.string().nullish(),
+  pid: z.number().nullish(),
+  restarts: z.number().nullish(),
+  log: z.string(),
+  lines: z.array(z.string()),
 });
 const model = z.object({
   name: z.string(),
@@ -85,6 +102,7 @@ export const quarantined = z.object({
   until: z.string().nullable(),
 });
 export const backends = list(backend);
+export const engines = list(engine);
 export const quarantine = list(quarantined);
 export const sweeps = list(sweep);
 export const models = list(model);
@@ -132,10 +150,25 @@ export class AdminClient {
    * @returns the answer's JSON, undefined for an empty one
    */
   async ask(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+    const response = await this.#send(method, path, body);
+    const text = await response.text();
+    const value = parseJson(text);
+    if (response.ok && (text === '' || value !== undefined)) return value;
+    throw this.#refusal(response, value);
+  }
+
+  /** An answer that comes bit by bit, as text. */
+  async open(path: string): Promise<Response> {
+    const response = await this.#send('GET', path, undefined);
+    if (response.ok && response.headers.get('content-type')?.startsWith('text/plain')) return response;
+    throw this.#refusal(response, parseJson(await response.text()));
+  }
+
+  #send(method: string, path: string, body: unknown): Promise<Response> {
     const headers: Record<string, string> = { accept: 'application/json' };
     if (this.#key !== undefined) headers.authorization = `Bearer ${this.#key}`;
     if (body !== undefined) headers['content-type'] = 'application/json';
-    const response = await fetch(`${this.#url}/admin/v1${path}`, {
+    return fetch(`${this.#url}/admin/v1${path}`, {
       method,
       headers,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -144,16 +177,16 @@ export class AdminClient {
         `no gateway answers at ${this.#url} (${reason(error)}): start one with "stepgate serve" or "stepgate demo", or name its admin listener with --admin URL`,
       );
     });
-    const text = await response.text();
-    const value = parseJson(text);
-    if (response.ok && (text === '' || value !== undefined)) return value;
+  }
+
+  #refusal({ status }: Response, value: unknown): Failure {
     const refused = refusal.safeParse(value);
     if (!refused.success)
-      throw new Failure(
-        `${this.#url} answers ${response.status}, but not as stepgate's admin listener: name that one with --admin URL`,
+      return new Failure(
+        `${this.#url} answers ${status}, but not as stepgate's admin listener: name that one with --admin URL`,
       );
     const { message, code } = refused.data.error;
-    throw new Failure(code ? `${message} (${code})` : message);
+    return new Failure(code ? `${message} (${code})` : message);
   }
 
   /** As `ask('GET', path)`, checked. */

@@ -59,7 +59,8 @@ interface Watching {
   readonly terminal: Terminal | undefined;
 }
 
-async function untilDrained(first: Backend, { look, terminal }: Watching): Promise<Backend> {
+/** The last answer: it is drained, or was taken back. */
+export async function untilDrained(first: Backend, { look, terminal }: Watching): Promise<Backend> {
   let [now, said, saidAt] = [first, '', Number.NEGATIVE_INFINITY];
   while (now.drain?.state === 'draining') {
     const text = sayProgress(now);

@@ -1,7 +1,7 @@
-// `stepgate ps`: which adapter is where, now, and how far the sweeps are. Reads the admin API and prints; decides nothing.
+// `stepgate ps`: which adapter is where, now, which engines are the gateway's own, and how far the sweeps are. Reads the admin API and prints; decides nothing.
 import { Command } from 'commander';
 import type { z } from 'zod';
-import { AdminClient, type AdminOptions, backends, quarantine, sweeps, withAdmin } from './admin-client.ts';
+import { AdminClient, type AdminOptions, backends, engines, quarantine, sweeps, withAdmin } from './admin-client.ts';
 import { sayAge, type Terminal, table } from './terminal.ts';
 import { sayUntil } from './times.ts';
 
@@ -18,9 +18,13 @@ export function psCommand(terminal: Terminal): Command {
     )
     .action(async (options: AdminOptions & { json?: boolean }) => {
       const admin = await AdminClient.of(options, terminal);
-      if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', '/backends'), null, 2));
-      else {
+      if (options.json) {
+        const { data } = await admin.get('/engines', engines);
+        const answer = await admin.ask('GET', '/backends');
+        terminal.out(JSON.stringify({ ...(answer as object), engines: data }, null, 2));
+      } else {
         print((await admin.get('/backends', backends)).data, terminal);
+        printEngines((await admin.get('/engines', engines)).data, terminal);
         printQuarantine((await admin.get('/quarantine', quarantine)).data, terminal);
         printSweeps((await admin.get('/sweeps', sweeps)).data, terminal);
       }
@@ -29,18 +33,20 @@ export function psCommand(terminal: Terminal): Command {
 
 function print(rows: z.output<typeof backends>['data'], terminal: Terminal): void {
   if (rows.length === 0) {
-    terminal.out('no backends: list them under "backends" in the config');
+    terminal.out('no backends: list them under "backends" in the config, or "stepgate up" one');
     return;
   }
   const cells = rows.flatMap((row) => {
     const slots = row.slots == null ? (row.kind === HOSTED ? '-' : '?') : `${row.slots}`;
-    const own = [row.name, stateOf(row), `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.kind ?? '', row.url];
+    const held = `${row.adapters.length}/${slots}`;
+    const own = [row.name, stateOf(row), held, `${row.inFlight}`, row.kind ?? '', row.from, row.url];
     return [
       own,
-      ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '', '']),
+      ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '', '', '']),
     ];
   });
-  terminal.out(table(['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'KIND', 'URL'], cells, terminal.width));
+  const head = ['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'KIND', 'FROM', 'URL'];
+  terminal.out(table(head, cells, terminal.width));
   for (const { name, state, about, drain, ejected } of rows) {
     if (state !== 'up' && about) terminal.out(`${name}: ${about}`);
     else if (ejected) terminal.out(`${name}: ${sayEjected(ejected)}`);
@@ -53,6 +59,32 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
 
 /** It has no slots. */
 const HOSTED = 'openai-compatible';
+
+/** Those that the gateway started; one that has not been ready yet is no backend. */
+function printEngines(rows: z.output<typeof engines>['data'], terminal: Terminal): void {
+  if (rows.length === 0) return;
+  const cells = rows.map((row) => [
+    row.name,
+    engineState(row),
+    row.pid == null ? '' : `${row.pid}`,
+    `${row.restarts ?? 0}`,
+    row.model ?? '',
+    row.url ?? '',
+  ]);
+  terminal.out(`\n${table(['ENGINE', 'STATE', 'PROCESS', 'RESTARTS', 'FOR', 'URL'], cells, terminal.width)}`);
+  for (const { name, state, about, lines } of rows) {
+    if (state === 'restarting') terminal.out(`${name}: ${about}; what it said: stepgate logs ${name}`);
+    if (state !== 'failed') continue;
+    terminal.out(`${name}: ${about}; to try again: stepgate down ${name}, then up. It said at last:`);
+    for (const line of lines.slice(-5)) terminal.out(`| ${line}`.slice(0, terminal.width));
+  }
+}
+
+/** `starting 12 s`, `up 3 h`, `restarting in 4 s`. */
+function engineState({ state, since, at }: z.output<typeof engines>['data'][number]): string {
+  if (at != null) return `${state} in ${sayAge(Date.parse(at) - Date.now())}`;
+  return since == null ? state : `${state} ${sayAge(Date.now() - Date.parse(since))}`;
+}
 
 type Row = z.output<typeof backends>['data'][number];
 

@@ -57,7 +57,11 @@ async function serve(config: Config, options: Options, terminal: Terminal): Prom
   const { start } = await import('../serve.ts');
   const { config: file } = options;
   const reread = file === undefined ? undefined : () => readConfig(file).catch(asConfigError);
-  const running = await start(config, { log, variable: terminal.variable, reread }).catch(async (error: unknown) => {
+  const running = await start(config, {
+    ...{ log, reread },
+    variable: terminal.variable,
+    environment: terminal.environment,
+  }).catch(async (error: unknown) => {
     throw await sayStartFailure(error, config, file);
   });
   terminal.err(banner(config, running));

@@ -6,6 +6,8 @@ export interface Terminal {
   readonly key: string | undefined;
   /** An environment variable, for the names that a config file gives; undefined: it is not set. */
   readonly variable?: (name: string) => string | undefined;
+  /** All of it, for the engines that a gateway starts. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Columns of the terminal; infinite where stdout is none, so that nothing is cut from a pipe. */
   readonly width: number;
   /** Whether a person reads stdout. */

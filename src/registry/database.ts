@@ -13,6 +13,7 @@ import {
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import { auditOf, auditRowOf, keyOf, keyRowOf } from './access-rows.ts';
+import { backendOf, backendRowOf, engineOf, engineRowOf } from './backend-rows.ts';
 import { MIGRATIONS } from './migrations.ts';
 import {
   aliasOf,
@@ -34,8 +35,10 @@ import {
 import type {
   Alias,
   AuditRow,
+  BackendRow,
   Change,
   CordonRow,
+  EngineRow,
   KeyRow,
   Move,
   Pin,
@@ -108,6 +111,14 @@ export class Database implements Store {
 
   cordons(): readonly CordonRow[] {
     return this.#db.prepare('SELECT * FROM cordons ORDER BY backend').all().map(cordonOf);
+  }
+
+  backends(): readonly BackendRow[] {
+    return this.#db.prepare('SELECT * FROM backends ORDER BY since_ms, name').all().map(backendOf);
+  }
+
+  engines(): readonly EngineRow[] {
+    return this.#db.prepare('SELECT * FROM engines ORDER BY created_at_ms, name').all().map(engineOf);
   }
 
   keys(): readonly KeyRow[] {
@@ -184,6 +195,14 @@ export class Database implements Store {
         return this.#insert('cordons', cordonRowOf(change.cordon));
       case 'uncordoned':
         return this.#run('DELETE FROM cordons WHERE backend = ?', change.backend);
+      case 'backendAdded':
+        return this.#insert('backends', backendRowOf(change.backend));
+      case 'backendRemoved':
+        return this.#run('DELETE FROM backends WHERE name = ?', change.name);
+      case 'engineChanged':
+        return this.#insert('engines', engineRowOf(change.engine));
+      case 'engineGone':
+        return this.#run('DELETE FROM engines WHERE name = ?', change.name);
       case 'keyed':
         return this.#insert('keys', keyRowOf(change.key));
       case 'audited':

@@ -118,4 +118,23 @@ export const MIGRATIONS: readonly string[] = [
     since_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE backends (
+    name TEXT PRIMARY KEY,
+    settings TEXT NOT NULL, -- JSON object
+    who TEXT NOT NULL,
+    since_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE engines (
+    name TEXT PRIMARY KEY,
+    phase TEXT NOT NULL,
+    spec TEXT NOT NULL, -- JSON object
+    pid INTEGER,
+    born TEXT,
+    about TEXT,
+    who TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    CHECK ((pid IS NULL) = (born IS NULL))
+  ) STRICT;
+  `,
 ];

@@ -41,7 +41,7 @@ import { Pins } from './pins.ts';
 import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
 import { configureModels, rootsOf } from './settings.ts';
-import type { AccessRows, Alias, CordonRows, Move, Pin, ReservationRows, Store } from './store.ts';
+import type { AccessRows, Alias, BackendRows, CordonRows, Move, Pin, ReservationRows, Store } from './store.ts';
 import { neededBy } from './store-budget.ts';
 import { Turns } from './turns.ts';
 import { Watchers } from './watchers.ts';
@@ -225,6 +225,11 @@ export class Registry {
 
   /** Where it is written down which backends nothing new goes to. */
   get cordonRows(): CordonRows {
+    return this.#rows;
+  }
+
+  /** Where backends beside the config's, and engines of the gateway's own, are written down. */
+  get backendRows(): BackendRows {
     return this.#rows;
   }
 

@@ -100,6 +100,46 @@ export interface CordonRows {
   commit(changes: readonly CordonChange[]): void;
 }
 
+/** A backend that was added beside those of the config; src/joined.ts says what it comes to. */
+export interface BackendRow {
+  readonly name: BackendName;
+  /** The rest of it, as the config would have it; JSON. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly who: string;
+  /** Unix time, ms. */
+  readonly sinceMs: number;
+}
+
+/** An engine that the gateway started, and its process; src/engines/ says what it comes to. */
+export interface EngineRow {
+  readonly name: BackendName;
+  /** `serving`: it was ready once. `failed`: given up. `stopping`: to be ended, whatever happens. */
+  readonly phase: 'starting' | 'serving' | 'failed' | 'stopping';
+  /** How it is started; JSON. */
+  readonly spec: Readonly<Record<string, unknown>>;
+  /** `born`: when it began, in words that no other process of this number shares. Undefined: none was started yet. */
+  readonly process: { readonly pid: number; readonly born: string } | undefined;
+  /** Why it was given up; undefined: it was not. */
+  readonly about: string | undefined;
+  readonly who: string;
+  /** Unix time, ms. */
+  readonly createdAtMs: number;
+}
+
+export type BackendChange =
+  | { readonly kind: 'backendAdded'; readonly backend: BackendRow }
+  | { readonly kind: 'backendRemoved'; readonly name: BackendName }
+  /** New, or another row of the same name. */
+  | { readonly kind: 'engineChanged'; readonly engine: EngineRow }
+  | { readonly kind: 'engineGone'; readonly name: BackendName };
+
+/** What of the store the backends beside the config's need, and the engines that the gateway started. */
+export interface BackendRows {
+  backends(): readonly BackendRow[];
+  engines(): readonly EngineRow[];
+  commit(changes: readonly BackendChange[]): void;
+}
+
 /** A key by which callers are known, without its secret; src/access/ says what it comes to. */
 export interface KeyRow {
   /** The part of the key that is no secret. */
@@ -159,6 +199,7 @@ export interface AccessRows {
 export type Change =
   | ReservationChange
   | CordonChange
+  | BackendChange
   | AccessChange
   | { readonly kind: 'added'; readonly checkpoint: Checkpoint; readonly sighting: Sighting }
   /** The name's files of `sighting.source` now have this signature; nothing else changed. */
@@ -183,6 +224,10 @@ export interface Store {
   reservations(): readonly ReservationRow[];
   /** By backend. */
   cordons(): readonly CordonRow[];
+  /** In the order in which they were added. */
+  backends(): readonly BackendRow[];
+  /** In the order in which they were created. */
+  engines(): readonly EngineRow[];
   /** In the order in which they were created. */
   keys(): readonly KeyRow[];
   /** Newest first; with `before`, those with smaller ids. */

@@ -116,13 +116,14 @@ export class Backends {
     this.#refusals.stranded(now);
   }
 
-  #loadFailed({ backend, adapter, fault, message }: Event<'loadFailed'>, now: number): void {
-    const held = this.#state.backends.get(backend)?.held.get(adapter);
-    if (held?.residency.state !== 'loading') return;
-    this.#slots.drop(backend, adapter, now);
+  #loadFailed({ backend: name, adapter, fault, message }: Event<'loadFailed'>, now: number): void {
+    const backend = this.#state.backends.get(name);
+    const held = backend?.held.get(adapter);
+    if (backend === undefined || held?.residency.state !== 'loading') return;
+    this.#slots.lose(backend, held, now);
     const { failureMemoryMs } = this.#parts.options;
     const memoryMs = fault === 'adapter' ? failureMemoryMs : failureMemoryMs / 10;
-    this.#slots.remember(backend, adapter, { until: now + memoryMs, fault, message });
+    this.#slots.remember(name, adapter, { until: now + memoryMs, fault, message });
     this.#refusals.giveUpIfHopeless(adapter, now);
   }
 

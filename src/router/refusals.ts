@@ -8,7 +8,7 @@ import { earlier } from './order.ts';
 import { Pace } from './pace.ts';
 import { keptEverywhere } from './quarantine.ts';
 import type { BackendState, Line, RouterState, Ticket } from './state.ts';
-import { couldServe, forget, hasRoute } from './state.ts';
+import { couldServe, forget, hasRoute, isLost } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;
@@ -179,7 +179,8 @@ export class Refusals {
     for (const backend of this.#state.backends.values()) {
       if (backend.cordoned || !couldServe(backend, target)) continue;
       const { name, held } = backend;
-      const failure = held.has(adapter) ? undefined : failureOf(this.#state, name, adapter, now);
+      const one = held.get(adapter);
+      const failure = one !== undefined && !isLost(one) ? undefined : failureOf(this.#state, name, adapter, now);
       if (failure === undefined) return undefined;
       if (first === undefined || name < first.name) first = { name, failure };
     }

@@ -8,7 +8,7 @@ import { placed } from './health.ts';
 import type { Claim } from './policy.ts';
 import { indexed } from './residency-index.ts';
 import type { BackendState, Held, Residency, RouterState, Ticket } from './state.ts';
-import { isIdle, isReady, isUnloading } from './state.ts';
+import { isIdle, isLost, isReady, isUnloading } from './state.ts';
 
 export class Slots {
   readonly #state: RouterState;
@@ -74,7 +74,8 @@ export class Slots {
     held.lastUsedAt = now;
     if (backend.held.get(held.adapter) !== held || held.leases > 0) return;
     this.#state.stirred = true;
-    if (held.residency.state === 'draining') this.#unload(backend, held, now);
+    if (isUnloading(held)) this.drop(backend.name, held.adapter, now);
+    else if (held.residency.state === 'draining') this.#unload(backend, held, now);
     else this.dismissRetired(held.adapter, now);
     if (backend.held.size > backend.slots) this.trim(backend, now);
   }
@@ -146,7 +147,7 @@ export class Slots {
 
   unloaded(name: BackendName, adapter: AdapterId, now: number): void {
     const held = this.#state.backends.get(name)?.held.get(adapter);
-    if (held?.residency.state !== 'draining' || !held.residency.unloading) return;
+    if (held?.residency.state !== 'draining' || !held.residency.unloading || isLost(held)) return;
     this.drop(name, adapter, now);
     if (held.residency.heir !== undefined) this.#state.backends.get(name)?.vacated.push(held.residency.why);
   }
@@ -156,9 +157,18 @@ export class Slots {
     const backend = this.#state.backends.get(name);
     const held = backend?.held.get(adapter);
     if (backend === undefined || held?.residency.state !== 'draining' || !held.residency.unloading) return;
+    if (isLost(held)) return;
     held.lastUsedAt = now;
     this.#become(backend, held, { state: 'ready', since: now, why: held.residency.why }, now);
     if (backend.held.size > backend.slots) this.trim(backend, now);
+  }
+
+  /** It is not loaded, or not as ours: the slot is free, once the last request that still runs on what was loaded before has ended. */
+  lose(backend: BackendState, held: Held, now: number): void {
+    if (held.leases === 0) return this.drop(backend.name, held.adapter, now);
+    const lost = { state: 'draining', since: now, why: 'reload', unloading: true, heir: undefined } as const;
+    this.#become(backend, held, lost, now);
+    this.#state.stirred = true; // who waits for it needs a slot elsewhere
   }
 
   /** The slot is free. */

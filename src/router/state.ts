@@ -274,8 +274,11 @@ export const hasRoute = ({ routes }: BackendState, { route }: Routed): boolean =
 
 export const isReady = (held: Held | undefined): held is Held => held?.residency.state === 'ready';
 
-/** The engine was asked to unload it: no way back. */
+/** The engine was asked to unload it, or it is lost: no way back. */
 export const isUnloading = (held: Held): boolean => held.residency.state === 'draining' && held.residency.unloading;
+
+/** The engine would not load it again, and requests still run on what was loaded before. */
+export const isLost = (held: Held): boolean => isUnloading(held) && held.leases > 0;
 
 /** Ready, and nobody runs on it. */
 export const isIdle = (held: Held): boolean => isReady(held) && held.leases === 0;

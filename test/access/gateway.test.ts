@@ -52,7 +52,7 @@ describe('without a key', () => {
 
   test('no route of either listener answers, but for those that the table opens; and the table has no other', async () => {
     const house = await setUp();
-    const { gateway, url, adminUrl, reloads } = house.running;
+    const { gateway, url, adminUrl, reloads, engines } = house.running;
     keyIn(house, { scopes: ['admin'] });
     const seen = new Set<string>();
     const ask = async (app: Hono<Env>, base: string) => {
@@ -68,7 +68,7 @@ describe('without a key', () => {
       }
     };
     await ask(createApp(gateway, log), url);
-    await ask(createAdmin(gateway, reloads, log), adminUrl);
+    await ask(createAdmin(gateway, { reloads, engines, publicUrl: () => url }, log), adminUrl);
     expect(Object.keys(NEEDS).filter((name) => !seen.has(name))).toEqual([]);
     for (const path of ['/nothing', '/v1/../admin/v1/keys', '/%61dmin/v1/keys', '//v1/models', '/v1/models/'])
       expect((await get(url + path)).status, path).toBe(401);

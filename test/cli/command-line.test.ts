@@ -47,7 +47,7 @@ describe('help', () => {
       expect(out).toContain(word);
   });
 
-  test.each(['serve', 'demo', 'sim', 'ls', 'ps', 'register', 'rm', 'schema'])(
+  test.each(['serve', 'demo', 'sim', 'up', 'down', 'logs', 'ls', 'ps', 'register', 'rm', 'schema'])(
     '%s has an example and fits 80 columns',
     async (command) => {
       const { code, out } = await run([command, '--help']);

@@ -36,7 +36,7 @@ afterAll(async () => {
 const at = (...args: string[]) => run([...args, '--admin', admin]);
 
 test('ps shows the engine; ls says how to get a first model', async () => {
-  expect((await at('ps')).out).toMatch(/^gpu-0 +up +0\/2 +0 +vllm +http:/m);
+  expect((await at('ps')).out).toMatch(/^gpu-0 +up +0\/2 +0 +vllm +config +http:/m);
   const empty = await at('ls');
   expect([empty.code, empty.out]).toEqual([0, expect.stringContaining('stepgate register')]);
 });

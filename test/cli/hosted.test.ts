@@ -29,6 +29,6 @@ backends:
     code: 0,
     out: expect.stringMatching(/^registered my-model@80 \(hosted\)/),
   });
-  expect((await at('ps')).out).toMatch(/^tinker +up +\d\/- +0 +openai-compatible +http:/m);
+  expect((await at('ps')).out).toMatch(/^tinker +up +\d\/- +0 +openai-compatible +config +http:/m);
   expect((await at('ls', 'my-model')).out).toMatch(/^my-model@80 .* yes /m);
 });

@@ -69,7 +69,7 @@ test('drain says what runs there still, ends when it is empty, and --off takes i
 test('an engine that does not exist ends it with 1, and a line that names those that do', async () => {
   const { code, out, err } = await run(at('drain', 'nope'));
   expect([code, out]).toEqual([1, '']);
-  expect(err).toBe('there is no backend "nope"; the config has gpu-0, gpu-1 (backend_not_found)\n');
+  expect(err).toBe('there is no backend "nope"; there are gpu-0, gpu-1 (backend_not_found)\n');
 });
 
 test('reload says what changed; a broken file ends it with 1, and changes nothing', async () => {

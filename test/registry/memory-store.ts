@@ -3,8 +3,10 @@ import { assertNever, type Checkpoint } from '../../src/domain.ts';
 import type {
   Alias,
   AuditRow,
+  BackendRow,
   Change,
   CordonRow,
+  EngineRow,
   KeyRow,
   Move,
   Pin,
@@ -20,6 +22,8 @@ class Tables {
   readonly pins = new Map<string, Pin>();
   readonly reservations = new Map<string, ReservationRow>();
   readonly cordons = new Map<string, CordonRow>();
+  readonly backends = new Map<string, BackendRow>();
+  readonly engines = new Map<string, EngineRow>();
   readonly keys = new Map<string, KeyRow>();
   readonly audit: AuditRow[] = [];
   readonly moves: Move[] = [];
@@ -41,6 +45,10 @@ export class MemoryPlace implements Place {
       reservations: () =>
         [...this.#tables.reservations.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
       cordons: () => [...this.#tables.cordons.values()].sort((a, b) => (a.backend < b.backend ? -1 : 1)),
+      backends: () =>
+        [...this.#tables.backends.values()].sort((a, b) => a.sinceMs - b.sinceMs || (a.name < b.name ? -1 : 1)),
+      engines: () =>
+        [...this.#tables.engines.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.name < b.name ? -1 : 1)),
       keys: () =>
         [...this.#tables.keys.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1)),
       audit: ({ limit, before = Number.POSITIVE_INFINITY }) =>
@@ -112,6 +120,18 @@ function write(tables: Tables, change: Change): void {
       return;
     case 'uncordoned':
       tables.cordons.delete(change.backend);
+      return;
+    case 'backendAdded':
+      tables.backends.set(change.backend.name, change.backend);
+      return;
+    case 'backendRemoved':
+      tables.backends.delete(change.name);
+      return;
+    case 'engineChanged':
+      tables.engines.set(change.engine.name, change.engine);
+      return;
+    case 'engineGone':
+      tables.engines.delete(change.name);
       return;
     case 'keyed':
       tables.keys.set(change.key.id, change.key);

@@ -117,3 +117,16 @@ test('from version 5 on: cordons', () => {
     database.close();
   }
 });
+
+test('from version 6 on: added backends, engines of its own', () => {
+  for (let version = 6; version <= MIGRATIONS.length; version++) {
+    const database = opened(version);
+    expect(database.backends()).toEqual([
+      { name: 'gpu-7', settings: { url: 'http://127.0.0.1:8107', kind: 'vllm' }, who: 'ops', sinceMs: 1700000010000 },
+    ]);
+    expect(database.engines()).toMatchObject([
+      { name: 'mine', phase: 'serving', process: { pid: 77, born: 'boot 123' } },
+    ]);
+    database.close();
+  }
+});

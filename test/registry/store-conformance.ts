@@ -4,8 +4,10 @@ import { as, type BackendName, type Checkpoint, type Digest, type ModelName } fr
 import type {
   Alias,
   AuditEntry,
+  BackendRow,
   Change,
   CordonRow,
+  EngineRow,
   KeyRow,
   Move,
   Pin,
@@ -58,6 +60,21 @@ const reservation: ReservationRow = {
   untilMs: 99,
 };
 
+const backend: BackendRow = {
+  name: as<BackendName>('gpu-7'),
+  settings: { url: 'http://a:1', slots: 2 },
+  who: 'ops',
+  sinceMs: 2,
+};
+const engine: EngineRow = {
+  name: as<BackendName>('mine'),
+  phase: 'serving',
+  spec: { argv: ['vllm', 'serve'], port: 8100 },
+  process: { pid: 77, born: 'boot 123' },
+  about: undefined,
+  who: 'ops',
+  createdAtMs: 3,
+};
 const cordon: CordonRow = { backend: as<BackendName>('gpu-0'), who: 'ops', sinceMs: 1 };
 
 const key: KeyRow = {
@@ -92,6 +109,8 @@ const contentsOf = (store: Store) => ({
   pins: store.pins(),
   reservations: store.reservations(),
   cordons: store.cordons(),
+  backends: store.backends(),
+  engines: store.engines(),
   keys: store.keys(),
   audit: store.audit({ limit: 100 }),
   history: store.history(as('m'), 100),
@@ -125,6 +144,8 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
           pins: [],
           reservations: [],
           cordons: [],
+          backends: [],
+          engines: [],
           keys: [],
           audit: [],
           history: [],
@@ -197,6 +218,27 @@ export function storeConformance(kind: string, newPlace: () => Place): void {
         expect(first.reservations()).toEqual([{ ...reservation, slots: 2 }, later]);
         first.commit([{ kind: 'released', id: 'r1' }]);
         expect(reopen().reservations()).toEqual([later]);
+      }));
+
+    test('backends and engines: one row for each name, and what is gone is gone', () =>
+      atPlace((store, reopen) => {
+        const older: BackendRow = { ...backend, name: as<BackendName>('z'), sinceMs: 1 };
+        const failed: EngineRow = { ...engine, phase: 'failed', process: undefined, about: 'it ended 5 times' };
+        store.commit([
+          { kind: 'backendAdded', backend },
+          { kind: 'backendAdded', backend: older },
+          { kind: 'engineChanged', engine },
+        ]);
+        const first = reopen();
+        expect([first.backends(), first.engines()]).toEqual([[older, backend], [engine]]);
+        first.commit([
+          { kind: 'backendRemoved', name: older.name },
+          { kind: 'engineChanged', engine: failed },
+        ]);
+        const second = reopen();
+        expect([second.backends(), second.engines()]).toEqual([[backend], [failed]]);
+        second.commit([{ kind: 'engineGone', name: engine.name }]);
+        expect(reopen().engines()).toEqual([]);
       }));
 
     test('cordons, by backend: the last word counts, and what was taken back is gone', () =>

@@ -137,8 +137,12 @@ export class Books {
     if (ticket.place === undefined) return;
     if (ticket.place.engine.trial === ticket.id) ticket.place.engine.trial = undefined;
     ticket.place.engine.running--;
-    if (ticket.place.registration !== undefined) ticket.place.registration.running--;
+    const { engine, registration } = ticket.place;
     ticket.place = undefined;
+    if (registration === undefined) return;
+    registration.running--;
+    const isOver = registration.phase === 'unloading' && registration.running === 0;
+    if (isOver && engine.held.get(registration.adapter) === registration) engine.held.delete(registration.adapter);
   }
 
   /** Requests that were sent back and wait, or run once more. */
@@ -245,9 +249,11 @@ export class Books {
     const registration = engine?.held.get(event.adapter);
     const phase = event.type.startsWith('load') ? 'loading' : 'unloading';
     if (engine === undefined || registration?.phase !== phase) return;
+    if (phase === 'unloading' && registration.running > 0) return; // nobody was asked to
     engine.touchedAt = now;
     if (event.type === 'loaded' || event.type === 'unloadFailed') registration.phase = 'loaded';
-    else engine.held.delete(event.adapter);
+    else if (registration.running === 0) engine.held.delete(event.adapter);
+    else registration.phase = 'unloading';
     if (event.type !== 'loadFailed') return;
     this.hasShrunk ||= this.reserved.size > 0;
     const memoryMs = event.fault === 'adapter' ? this.#failureMemoryMs : this.#failureMemoryMs / 10;

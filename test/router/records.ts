@@ -5,6 +5,7 @@ import type { Target } from '../../src/router/events.ts';
 /** One time that an adapter is in a slot. Requests point to it, so that they never count against a later loading of the same name. */
 export interface Registration {
   readonly adapter: AdapterId;
+  /** `unloading` with requests on it: it could not be loaded again, and its slot is theirs until they end. */
   phase: 'loading' | 'loaded' | 'unloading';
   running: number;
   /** Somebody was placed on it. */

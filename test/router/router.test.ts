@@ -189,6 +189,23 @@ describe('engines that fail', () => {
   );
 
   promise(
+    'what cannot be loaded again keeps its slot until the last request that runs on it has ended',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@1
+     << dispatch 2 gpu-0 resident
+     >> ended 1 missing
+     << load gpu-0 m@1 reload
+     >> loadFailed gpu-0 m@1 adapter another path
+     << reject 1 checkpoint_not_servable
+     >> arrived 3 m@2
+     >> unloaded gpu-0 m@1
+     >> ended 2
+     << load gpu-0 m@2 room`,
+  );
+
+  promise(
     'a refused connection is tried once more, on another backend',
     `>> up gpu-0 holds=m@1
      >> up gpu-1 holds=m@1

@@ -1,0 +1,38 @@
+// `stepgate logs NAME`: what an engine of the gateway's own says. Thin over the admin API.
+import { Command, InvalidArgumentError } from 'commander';
+import { AdminClient, type AdminOptions, withAdmin } from './admin-client.ts';
+import type { Terminal } from './terminal.ts';
+
+interface LogsOptions extends AdminOptions {
+  readonly follow?: boolean;
+  readonly lines: number;
+}
+
+export function logsCommand(terminal: Terminal): Command {
+  return withAdmin(new Command('logs'))
+    .summary('show what an engine that "stepgate up" started says')
+    .description(
+      "Show the last lines of an engine's log, also of one that failed or was ended. The gateway keeps 8 MB of it, and the 8 MB before.",
+    )
+    .argument('<name>', 'as it was called with "stepgate up"')
+    .option('-n, --lines <n>', 'how many of the last lines', lines, 100)
+    .option('-f, --follow', 'and what comes, until the engine is ended')
+    .addHelpText('after', '\nExamples:\n  stepgate logs gpu-0\n  stepgate logs gpu-0 -f -n 20')
+    .action(async (name: string, options: LogsOptions) => {
+      const admin = await AdminClient.of(options, terminal);
+      const path = `/engines/${encodeURIComponent(name)}/log?lines=${options.lines}`;
+      const { body } = await admin.open(options.follow ? `${path}&follow=true` : path);
+      let rest = '';
+      for await (const piece of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+        const parts = (rest + piece).split('\n');
+        rest = parts.pop() ?? '';
+        for (const line of parts) terminal.out(line);
+      }
+      if (rest !== '') terminal.out(rest);
+    });
+}
+
+function lines(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 10_000) return Number(text);
+  throw new InvalidArgumentError('Give a whole number from 0 to 10000.');
+}

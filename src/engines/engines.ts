@@ -1,0 +1,262 @@
+// The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
+import type { Logger } from 'pino';
+import { as, type BackendName } from '../domain.ts';
+import { StepgateError } from '../errors.ts';
+import type { Gateway } from '../gateway.ts';
+import type { JoinedChange } from '../joined.ts';
+import type { EngineRow } from '../registry/store.ts';
+import { BACKOFF } from './backoff.ts';
+import { Engine } from './engine.ts';
+import { LogFile } from './log-file.ts';
+import { findPort, isFree } from './ports.ts';
+import { programOf } from './program.ts';
+import { backendOf, commandOf } from './spec.ts';
+import { servedBy, usableRoot, wantedOf } from './wanted.ts';
+
+export interface EnginesParts {
+  readonly gateway: Gateway;
+  readonly rejoin: (change: JoinedChange) => Promise<void>;
+  /** What engines are started with, besides their own. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly log: Logger;
+}
+
+export interface UpRequest {
+  readonly name: string;
+  /** A checkpoint's name or id, or the absolute directory of a full model. */
+  readonly checkpoint: string;
+  /** A name of `engines.commands`, or a command. Undefined: `engines.command`. */
+  readonly command?: string | undefined;
+  /** Where the base is. Undefined: where the checkpoint, or an engine that serves it, says. */
+  readonly root?: string | undefined;
+  readonly port?: number | undefined;
+  readonly waitMs: number;
+  /** Also where a running backend would serve it. */
+  readonly own: boolean;
+  readonly flags: readonly string[];
+}
+
+/** One that never got ready: nothing is left of it but what it said. */
+export interface EngineFailure {
+  readonly name: string;
+  readonly about: string;
+  readonly log: LogFile;
+}
+
+export type Up =
+  | { readonly kind: 'started'; readonly engine: Engine }
+  | { readonly kind: 'served'; readonly backend: BackendName; readonly model: string };
+
+const TERM_MS = 15_000;
+const ENGINES_MAX = 100;
+const FAILURES_MAX = 100;
+
+export class Engines {
+  readonly #parts: EnginesParts;
+  readonly #engines = new Map<string, Engine>();
+  /** The last ones, by name. */
+  readonly #failures = new Map<string, EngineFailure>();
+  /** Names and ports of those that are about to be started. */
+  readonly #coming = new Map<string, number>();
+  readonly #downs = new Map<string, Promise<void>>();
+  #isClosed = false;
+
+  constructor(parts: EnginesParts) {
+    this.#parts = parts;
+    for (const row of this.#rows.engines()) this.#make(row);
+  }
+
+  /** Finds again those that an earlier gateway started. */
+  start(): void {
+    for (const engine of this.all()) {
+      if (engine.row.phase === 'stopping') this.#finish(engine);
+      else engine.resume();
+    }
+  }
+
+  /** A gateway ended while it ended this one. */
+  #finish(engine: Engine): void {
+    const { name } = engine.row;
+    const { log } = this.#parts;
+    this.#away(name, engine).catch((error: unknown) =>
+      log.error({ err: error, engine: name }, 'engine: could not be ended'),
+    );
+  }
+
+  /** They go on without the gateway. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#engines.values()].map((engine) => engine.close()));
+  }
+
+  all(): readonly Engine[] {
+    return [...this.#engines.values()];
+  }
+
+  get(name: string): Engine | undefined {
+    return this.#engines.get(name);
+  }
+
+  failure(name: string): EngineFailure | undefined {
+    return this.#failures.get(name);
+  }
+
+  get #rows() {
+    return this.#parts.gateway.registry.backendRows;
+  }
+
+  /** @throws StepgateError forbidden, conflict, invalid_request, model_not_found, checkpoint_not_servable, ...: nothing was started */
+  async up(request: UpRequest, who: string): Promise<Up> {
+    const { gateway, environment } = this.#parts;
+    const { name } = request;
+    if (this.#isClosed) throw new StepgateError('shutting_down', 'the gateway is stopping');
+    const wanted = await wantedOf(gateway, request);
+    const backend = request.own ? undefined : servedBy(gateway, wanted);
+    if (backend !== undefined) return { kind: 'served', backend, model: wanted.model };
+    const command = await programOf(gateway.config, { said: request.command, path: environment.PATH });
+    this.#checkName(name);
+    this.#coming.set(name, 0);
+    try {
+      const port = await this.#port(request.port);
+      this.#coming.set(name, port);
+      const root = await usableRoot(wanted, request.root);
+      const { base, rank, model } = wanted;
+      const { waitMs, flags } = request;
+      const spec = { ...commandOf({ command, root, base, port, rank, flags }), model, waitMs };
+      const taken = gateway.config.backends.find(({ url }) => url === spec.url);
+      if (taken !== undefined) throw new StepgateError('conflict', `${spec.url} is backend "${taken.name}" already`);
+      const createdAtMs = Date.now();
+      const row: EngineRow = {
+        ...{ name: as<BackendName>(name), phase: 'starting', spec, who, createdAtMs },
+        process: undefined,
+        about: undefined,
+      };
+      await this.#logOf(name).begin().catch(sayFull);
+      this.#rows.commit([{ kind: 'engineChanged', engine: row }]);
+      this.#failures.delete(name);
+      const engine = this.#make(row);
+      engine.begin();
+      return { kind: 'started', engine };
+    } finally {
+      this.#coming.delete(name);
+    }
+  }
+
+  /** Drains it unless forced, then ends it. Joins one that is under way. @throws StepgateError backend_not_found, storage_full */
+  async down(name: string, { who, force }: { readonly who: string; readonly force: boolean }): Promise<void> {
+    const engine = this.find(name);
+    const { cordons, fleet } = this.#parts.gateway;
+    const backend = engine.row.name;
+    if (!force && fleet.members.has(backend)) {
+      cordons.drain(backend, { who, force: true });
+      await cordons.untilDrained(backend);
+    }
+    const under = this.#downs.get(name) ?? this.#away(name, engine).finally(() => this.#downs.delete(name));
+    this.#downs.set(name, under);
+    await under;
+  }
+
+  /** @throws StepgateError backend_not_found */
+  find(name: string): Engine {
+    const engine = this.#engines.get(name);
+    if (engine !== undefined) return engine;
+    const known = [...this.#engines.keys()].join(', ');
+    const isBackend = [...this.#parts.gateway.fleet.members.keys()].some((backend) => backend === name);
+    const message = isBackend
+      ? `"${name}" is a backend, but no engine that the gateway started`
+      : `the gateway started no engine "${name}"; ${known === '' ? 'there is none' : `there are ${known}`}`;
+    throw new StepgateError('backend_not_found', message, { param: 'name' });
+  }
+
+  /** The log of an engine, also of one that is gone; undefined: there never was one of this name. */
+  async logOf(name: string): Promise<LogFile | undefined> {
+    const log = this.#logOf(name);
+    return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name) && (await log.exists()) ? log : undefined;
+  }
+
+  async #away(name: string, engine: Engine): Promise<void> {
+    await this.#leave(engine);
+    await engine.end();
+    // It may have got ready meanwhile.
+    await this.#leave(engine);
+    this.#rows.commit([{ kind: 'engineGone', name: engine.row.name }]);
+    this.#engines.delete(name);
+    this.#parts.log.info({ engine: name }, 'engine ended');
+  }
+
+  async #leave({ row: { name } }: Engine): Promise<void> {
+    const { gateway, rejoin } = this.#parts;
+    if (gateway.fleet.members.has(name)) await rejoin({ kind: 'remove', name });
+  }
+
+  #make(row: EngineRow): Engine {
+    const { gateway, rejoin, log } = this.#parts;
+    const { name, who, createdAtMs } = row;
+    const file = this.#logOf(name);
+    const engine = new Engine({
+      ...{ row, log: file, backoff: BACKOFF, termMs: TERM_MS },
+      env: () => this.#environment(),
+      save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
+      onReady: (ready) =>
+        rejoin({
+          kind: 'add',
+          backend: { config: backendOf(ready), origin: 'engine', who, sinceMs: createdAtMs },
+        }),
+      onEnd: () => gateway.metrics.engineEnded(name),
+      onGivenUp: () =>
+        void this.#leave(engine).catch((error: unknown) => log.error({ err: error, engine: name }, 'bug')),
+      onNeverReady: (about) => {
+        this.#rows.commit([{ kind: 'engineGone', name }]);
+        this.#engines.delete(name);
+        this.#failures.set(name, { name, about, log: file });
+        for (const [first] of this.#failures) if (this.#failures.size > FAILURES_MAX) this.#failures.delete(first);
+        log.error({ engine: name, about, log: file.path }, 'engine did not get ready: it is given up');
+      },
+      logger: log,
+      nowMs: Date.now,
+    });
+    this.#engines.set(name, engine);
+    return engine;
+  }
+
+  #logOf(name: string): LogFile {
+    return LogFile.of(this.#parts.gateway.config.data, name);
+  }
+
+  /** What is the gateway's alone does not reach an engine. */
+  #environment(): NodeJS.ProcessEnv {
+    const { environment, gateway } = this.#parts;
+    const secret = new Set(gateway.config.backends.flatMap(({ keyEnv }) => keyEnv ?? []));
+    const kept = Object.entries(environment).filter(([key]) => !secret.has(key) && !key.startsWith('STEPGATE_'));
+    return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
+  }
+
+  #checkName(name: string): void {
+    const { fleet } = this.#parts.gateway;
+    if (this.#engines.size >= ENGINES_MAX)
+      throw conflict(`there are ${ENGINES_MAX} engines already: "stepgate down" ends one`);
+    if (this.#engines.has(name) || this.#coming.has(name)) {
+      const state = this.#engines.get(name)?.state.kind ?? 'starting';
+      throw conflict(
+        `there is an engine "${name}" already (${state}): "stepgate down ${name}" ends it, or choose another name`,
+      );
+    }
+    if ([...fleet.members.keys()].some((backend) => backend === name))
+      throw conflict(`there is a backend "${name}" already; choose another name`);
+  }
+
+  async #port(wanted: number | undefined): Promise<number> {
+    const taken = new Set([...this.all().map(({ spec }) => Number(new URL(spec.url).port)), ...this.#coming.values()]);
+    const port = wanted ?? (await findPort(taken));
+    if (port === undefined) throw conflict('no port from 8100 to 8999 is free: give one with --port');
+    if (wanted === undefined || (!taken.has(port) && (await isFree(port)))) return port;
+    throw conflict(`port ${port} is taken ("lsof -i :${port}" says by whom): give another, or leave --port out`);
+  }
+}
+
+function sayFull(error: NodeJS.ErrnoException): never {
+  if (error.code !== 'ENOSPC') throw error;
+  throw new StepgateError('storage_full', 'The disk under `data` is full: nothing was started.', { cause: error });
+}
+
+const conflict = (message: string) => new StepgateError('conflict', message, { param: 'name' });

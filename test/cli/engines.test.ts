@@ -1,0 +1,130 @@
+// `stepgate up`, `down`, `logs` and `ps`, as a person uses them: a gateway in a process of its own that starts engines, and is killed.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeCheckpoint } from '../../src/sim/trainer.ts';
+import { freePort, lives, VLLM_LIKE } from '../engines/house.ts';
+import { begin, type Run, run } from './run.ts';
+
+let home: string;
+let file: string;
+let gateway: Run;
+let url: string;
+let admin: string;
+
+async function startGateway(): Promise<void> {
+  gateway = begin(['serve', '--config', file], { STEPGATE_KEY: 'not for engines', HOME: home });
+  [, url = ''] = await gateway.says(/serves at (\S+)\/v1/);
+  [, admin = ''] = await gateway.says(/admin +(\S+)/);
+}
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'stepgate-cli-'));
+  file = join(home, 'gate.yaml');
+  const command = JSON.stringify(VLLM_LIKE);
+  await writeFile(
+    file,
+    `listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ndata: data\nbackends: []\nengines: { command: ${command} }\nprobe: { everyMs: 100 }\n`,
+  );
+  await startGateway();
+  await writeCheckpoint({ dir: home, step: 5 });
+  await run(['register', 'my-model@5', join(home, 'checkpoint-5'), '--admin', admin]);
+});
+
+afterAll(async () => {
+  await at('down', 'mine', '--force');
+  gateway.process.kill('SIGKILL');
+  await gateway.ended;
+  await rm(home, { recursive: true, force: true });
+});
+
+const at = (...args: string[]) => {
+  const [command = '', ...rest] = args;
+  return run([command, '--admin', admin, ...rest]);
+};
+const pidOf = async () =>
+  (JSON.parse((await at('ps', '--json')).out) as { engines: { pid: number }[] }).engines[0]?.pid ?? 0;
+
+test('up says where it is and how to ask; what it prints works', async () => {
+  const port = String(await freePort());
+  const { code, out, err } = await at('up', 'mine', '--checkpoint', 'my-model@5', '--port', port, '--', '--sim-chatty');
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toMatch(/^starting mine: log .*\/engines\/mine\/log; .*stepgate down mine/);
+  expect(out).toMatch(new RegExp(`^mine is up after \\d+ s, at http://127.0.0.1:${port} `, 'm'));
+  const [, asked = '', body = ''] = /curl (\S+) .*\\\n +-d '(.*)'/.exec(out) ?? [];
+  expect(asked).toBe(`${url}/v1/completions`);
+  const answer = await fetch(asked, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  expect(await answer.json()).toMatchObject({ model: 'my-model@5' });
+  expect(await at('up', 'more', '--checkpoint', 'my-model@5')).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^mine serves my-model@5: none is started \(--own/),
+  });
+});
+
+test('ps shows it twice: as a backend with where it comes from, and as an engine with its process', async () => {
+  const { out } = await at('ps');
+  expect(out).toMatch(/^mine +up +\d\/4 +0 +engine +http:/m);
+  expect(out).toMatch(/^mine +up \d+ s +\d+ +0 +my-model@5 +http:/m);
+});
+
+test('logs show what it says; the key of the gateway is not there', async () => {
+  const { code, out } = await at('logs', 'mine', '-n', '1000');
+  expect(code).toBe(0);
+  expect(out).toContain('Application startup complete');
+  expect(out).toContain('runtime loading: 1, key: undefined');
+  expect((await at('logs', 'mine', '-n', '1')).out.split('\n')).toHaveLength(2);
+  expect(await at('logs', 'none')).toMatchObject({ code: 1, err: expect.stringContaining('there are mine') });
+});
+
+test('it goes on when the gateway is killed, and is found again, not doubled', async () => {
+  const pid = await pidOf();
+  gateway.process.kill('SIGKILL');
+  await gateway.ended;
+  expect(lives(pid)).toBe(true);
+  await startGateway();
+  await gateway.says(/engine up/);
+  expect(await pidOf()).toBe(pid);
+});
+
+test('it goes on after SIGTERM of the gateway too; killed meanwhile, it is started again', async () => {
+  const pid = await pidOf();
+  gateway.process.kill('SIGTERM');
+  expect((await gateway.ended).code).toBe(0);
+  process.kill(pid, 'SIGKILL');
+  await startGateway();
+  await gateway.says(/engine up/);
+  expect(await pidOf()).not.toBe(pid);
+});
+
+test('logs -f ends with down', async () => {
+  const pid = await pidOf();
+  const following = begin(['logs', 'mine', '-f', '--admin', admin]);
+  await following.says(/tick/);
+  expect(await at('down', 'mine')).toMatchObject({ code: 0, out: expect.stringContaining('ended mine; ') });
+  expect((await following.ended).code).toBe(0);
+  expect([lives(pid), (await at('ps')).out]).toEqual([false, expect.stringMatching(/^no backends: /)]);
+  expect(await at('down', 'mine')).toMatchObject({ code: 1, err: expect.stringContaining('there is none') });
+});
+
+test('one that does not get ready: its last lines, its log, exit code 1', async () => {
+  const { code, out, err } = await at('up', 'bad', '--checkpoint', 'my-model@5', '--', '--sim-exit', '3');
+  expect([code, out.split('\n').length]).toEqual([1, 2]);
+  expect(err).toMatch(/^\| RuntimeError: CUDA out of memory$/m);
+  expect(err).toMatch(
+    /^bad did not get ready: it ended with code 3\. Nothing of it is left but its log: \S+\/bad\/log$/m,
+  );
+  expect((await at('logs', 'bad')).out).toContain('CUDA out of memory');
+});
+
+test.each([
+  [['up', 'x'], "required option '--checkpoint <which>'"],
+  [['up', 'x', '--checkpoint', 'my-model@5', '--max-loras', '8'], '(flags for the engine go after "--")'],
+  [['up', 'x', '--checkpoint', 'my-model@5', 'y'], 'one engine has one name'],
+  [['up', 'x', '--checkpoint', 'my-model@5', '--wait', 'long'], 'a whole number from 1 to 86400'],
+  [['logs', 'x', '-n', 'all'], 'a whole number from 0 to 10000'],
+])('%j is asked wrongly', async (args, words) => {
+  const { code, out, err } = await at(...args);
+  expect([code, out]).toEqual([2, '']);
+  expect(err).toContain(words);
+});
