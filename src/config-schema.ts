@@ -7,6 +7,7 @@ import { engines } from './config-engines.ts';
 import { health } from './config-health.ts';
 import { limits } from './config-limits.ts';
 import { count, ms, path, section } from './config-parts.ts';
+import { sources } from './config-sources.ts';
 import type { LayoutName } from './domain.ts';
 import { checkModelName } from './registry/name.ts';
 
@@ -148,6 +149,7 @@ export const configSchema = section('Configuration of stepgate.', {
         examples: [100_000_000_000],
       }),
   }).prefault({}),
+  sources,
   tls,
   access,
   discovery: section('How watched directories are read.', {

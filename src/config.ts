@@ -73,6 +73,26 @@ export interface HealthOptions {
   readonly quarantineMs: number;
 }
 
+/** Names of files and variables that hold a key, as access/credentials.ts reads them. */
+export interface KeyPlace {
+  /** Absolute. */
+  readonly keyFile?: string | undefined;
+  /** The name of an environment variable. */
+  readonly keyEnv?: string | undefined;
+}
+
+/** From where checkpoints may be fetched. URLs are without a slash at their ends. */
+export interface SourcesConfig {
+  readonly allow: readonly string[];
+  readonly bytesMax: number;
+  readonly fetchMsMax: number;
+  readonly hf: KeyPlace & { readonly url: string; readonly redirects: readonly string[] };
+  readonly s3: KeyPlace & { readonly url?: string | undefined; readonly region: string };
+  readonly mlflow: KeyPlace & { readonly url?: string | undefined; readonly redirects: readonly string[] };
+  readonly wandb: KeyPlace & { readonly url: string; readonly redirects: readonly string[] };
+  readonly hosts: Readonly<Record<string, KeyPlace>>;
+}
+
 export interface Config {
   readonly listen: Address;
   readonly admin: Address;
@@ -92,6 +112,7 @@ export interface Config {
   readonly roots: readonly string[];
   /** `bytesMax`: of the adapter store; undefined: as large as the disk. */
   readonly store: { readonly bytesMax?: number | undefined };
+  readonly sources: SourcesConfig;
   readonly discovery: { readonly rescanMs: number; readonly settleMs: number };
   readonly limits: {
     readonly bodyBytesMax: number;
@@ -208,6 +229,17 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
       ),
     ),
     models: new Map(models),
+    sources: freezeSources(raw.sources, directory),
     roots: Object.freeze(raw.roots.map((root) => resolve(directory, root))),
+  });
+}
+
+function freezeSources(raw: SourcesConfig, directory: string): SourcesConfig {
+  const place = <P extends KeyPlace>(row: P): P =>
+    Object.freeze({ ...row, ...(row.keyFile && { keyFile: resolve(directory, row.keyFile) }) });
+  return Object.freeze({
+    ...raw,
+    ...{ hf: place(raw.hf), s3: place(raw.s3), mlflow: place(raw.mlflow), wandb: place(raw.wandb) },
+    hosts: Object.freeze(Object.fromEntries(Object.entries(raw.hosts).map(([host, row]) => [host, place(row)]))),
   });
 }

@@ -56,6 +56,13 @@ export const ERRORS = {
     'never',
     'The path is outside the allowed roots. Add its directory to `roots` in the config, or copy the checkpoint there.',
   ),
+  source_not_allowed: spec(
+    403,
+    'permission_error',
+    'client',
+    'never',
+    'The gateway may not fetch from there. The message has the line for `sources.allow` in the config ([sources.md](sources.md)).',
+  ),
   forbidden: spec(
     403,
     'permission_error',
@@ -69,6 +76,13 @@ export const ERRORS = {
     'client',
     'never',
     'No such model or step. The message lists the nearest ones.',
+  ),
+  source_not_found: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'The source was asked, and has nothing of this name. The message says what was looked for.',
   ),
   answer_not_found: spec(
     404,
@@ -178,6 +192,13 @@ export const ERRORS = {
     'backend',
     'beforeFirstByte',
     'The engine failed, or broke its protocol, before or while it answered.',
+  ),
+  source_failed: spec(
+    502,
+    'server_error',
+    'gateway',
+    'never',
+    'A source could not be fetched: it does not answer, needs a key, broke off, or sent something else than it says. What broke off is kept: ask again and it goes on.',
   ),
   backend_unavailable: spec(
     503,

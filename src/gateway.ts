@@ -19,6 +19,7 @@ import { Reservations } from './reservations.ts';
 import type { Effect } from './router/effects.ts';
 import type { AdapterTarget, RouterEvent } from './router/events.ts';
 import { Router } from './router/router.ts';
+import type { Sources } from './sources/sources.ts';
 import { Sweeps } from './sweeps.ts';
 import { adapterTargetOf, targetOf } from './targets.ts';
 import { TicketTable } from './ticket-table.ts';
@@ -29,6 +30,7 @@ export interface GatewayParts {
   readonly registry: Registry;
   readonly access: Access;
   readonly credentials: Credentials['engines'];
+  readonly sources: Sources;
   readonly journal: Journal;
   readonly log: Logger;
 }
@@ -42,6 +44,7 @@ export class Gateway {
   readonly sweeps: Sweeps;
   readonly registry: Registry;
   readonly access: Access;
+  readonly sources: Sources;
   readonly journal: Journal;
   readonly cordons: Cordons;
   readonly bodies = new BodyBudget(() => this.config.limits.bufferedBytesMax);
@@ -57,10 +60,11 @@ export class Gateway {
   #closed = false;
   #idle: (() => void) | undefined;
 
-  constructor({ config, registry, access, credentials, journal, log }: GatewayParts) {
+  constructor({ config, registry, access, credentials, sources, journal, log }: GatewayParts) {
     this.#config = config;
     this.registry = registry;
     this.access = access;
+    this.sources = sources;
     this.journal = journal;
     this.#log = log;
     this.router = new Router(routerOptions(config));

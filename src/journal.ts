@@ -28,6 +28,14 @@ export type Happening =
       readonly revision: number;
       readonly source: string;
     }
+  /** An adapter is fetched from elsewhere, or the fetch has ended; `about`: why it failed. */
+  | {
+      readonly type: 'source';
+      readonly source: string;
+      readonly phase: 'begun' | 'fetched' | 'broken_off' | 'refused';
+      readonly bytes?: number;
+      readonly about?: string;
+    }
   | { readonly type: 'unservable'; readonly checkpoint: CheckpointName; readonly reasons: readonly string[] }
   | { readonly type: 'deleted'; readonly checkpoint: CheckpointName }
   | { readonly type: 'patched'; readonly checkpoint: CheckpointName }

@@ -41,6 +41,8 @@ export class Metrics {
   readonly #retries: Counter<'backend' | 'why'>;
   readonly #quarantines: Counter;
   readonly #connectionsRefused: Counter<'listener'>;
+  readonly #fetches: Counter<'source' | 'outcome'>;
+  readonly #fetchedBytes: Counter<'source'>;
 
   constructor(levels: () => Levels) {
     const registers = [this.#registry];
@@ -118,6 +120,18 @@ export class Metrics {
       labelNames: ['listener'],
       registers,
     });
+    this.#fetches = new Counter({
+      name: 'stepgate_source_fetches_total',
+      help: 'Adapters fetched from elsewhere, by kind of source (hf, s3, ...) and outcome: fetched, broken_off (kept), refused.',
+      labelNames: ['source', 'outcome'],
+      registers,
+    });
+    this.#fetchedBytes = new Counter({
+      name: 'stepgate_source_bytes_total',
+      help: 'Bytes of what was fetched from elsewhere, by kind of source.',
+      labelNames: ['source'],
+      registers,
+    });
     declareLevels(this.#registry, levels);
     // A coarse look at the event loop: a finer one would wake an idle process a hundred times a second.
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
@@ -164,6 +178,11 @@ export class Metrics {
 
   connectionRefused(listener: 'listen' | 'admin'): void {
     this.#connectionsRefused.inc({ listener });
+  }
+
+  fetchEnded(source: string, outcome: string, bytes: number): void {
+    this.#fetches.inc({ source, outcome });
+    this.#fetchedBytes.inc({ source }, bytes);
   }
 
   get contentType(): string {

@@ -14,6 +14,8 @@ import type { RegistrySettings } from './registry/options.ts';
 import { Registry, type RegistryChange } from './registry/registry.ts';
 import { Reloads } from './reload.ts';
 import { endRequests } from './shutdown.ts';
+import { Sources } from './sources/sources.ts';
+import { stagingDir } from './sources/staging.ts';
 import { inUse, StoreKeeper } from './store-keeper.ts';
 
 export interface Running {
@@ -69,11 +71,26 @@ export async function start(
       now: () => performance.now(),
     });
     const journal = new Journal();
-    const opened = new Gateway({ config, registry, access, credentials: credentials.engines, journal, log });
+    const sources = new Sources({
+      dataDir: config.data,
+      settings: () => opened.config.sources,
+      keys: credentials.sources,
+      promise: (bytes, uri) => registry.promiseBytes(bytes, uri),
+      tell: (news) => {
+        journal.tell({ type: 'source', ...news });
+        if (news.phase !== 'begun') opened.metrics.fetchEnded(news.kind, news.phase, news.bytes);
+      },
+      log,
+      nowMs: Date.now,
+    });
+    const opened: Gateway = new Gateway({
+      ...{ config, registry, access, credentials: credentials.engines, sources, journal, log },
+    });
     gateway = opened;
     const kept = keepStore(opened, log);
     keeper = kept;
     closers.unshift(
+      () => sources.close(),
       () => opened.close(),
       () => kept.close(),
     );
@@ -93,10 +110,11 @@ export async function start(
         if (read.tls !== undefined) checkTls(read.tls);
         return read;
       },
-      follow: async (next, { engines, tls }) => {
+      follow: async (next, { engines, tls, sources: keys }) => {
         const fleet = await opened.fleet.prepare(next, engines);
         registry.configure(registrySettings(next));
         opened.configure(next, fleet);
+        sources.configure(keys);
         app.configure(next, tls);
         admin.configure(next, adminTls ? tls : undefined);
       },
@@ -135,8 +153,8 @@ export async function start(
   }
 }
 
-const registrySettings = ({ roots, models, store, discovery }: Config): RegistrySettings => ({
-  roots,
+const registrySettings = ({ data, roots, models, store, discovery }: Config): RegistrySettings => ({
+  roots: roots.length === 0 ? [] : [...roots, stagingDir(data)],
   models,
   storeBytesMax: store.bytesMax,
   ...discovery,

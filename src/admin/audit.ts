@@ -26,21 +26,28 @@ export function auditActions(admin: Hono<Env>, { registry }: Gateway, log: Logge
     const before = method === 'POST' ? undefined : await stateOf(admin, c);
     await next();
     const { pathname, search } = new URL(url);
-    const entry: AuditEntry = {
-      atMs: Date.now(),
-      who: c.get('caller').who,
-      method,
-      path: withoutSecrets(pathname + search).slice(0, CHARACTERS_MAX),
-      status: c.res.status,
-      before: before && bounded(before),
-      after: bounded(await c.res.clone().text()),
+    const { res } = c;
+    const write = (after: string) => {
+      const entry: AuditEntry = {
+        atMs: Date.now(),
+        who: c.get('caller').who,
+        method,
+        path: withoutSecrets(pathname + search).slice(0, CHARACTERS_MAX),
+        status: res.status,
+        before: before && bounded(before),
+        after: bounded(after),
+      };
+      try {
+        registry.accessRows.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
+      } catch (error) {
+        // It is done, and the answer must say so.
+        log.error({ err: error, ...entry }, 'this action could not be written into the audit log');
+      }
     };
-    try {
-      registry.accessRows.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
-    } catch (error) {
-      // It is done, and the answer must say so.
-      log.error({ err: error, ...entry }, 'this action could not be written into the audit log');
-    }
+    const answer = res.clone().text();
+    // Its last event says what came of it; who listens is not kept waiting for that.
+    if (res.headers.get('content-type')?.startsWith('text/event-stream')) void answer.then(lastEvent).then(write);
+    else write(await answer);
   });
 }
 
@@ -67,6 +74,8 @@ async function stateOf(admin: Hono<Env>, c: Context<Env>): Promise<string | unde
   const row = rows?.find(({ id }) => id === pathname.slice(slash + 1));
   return row && JSON.stringify(row);
 }
+
+const lastEvent = (events: string): string => events.slice(events.lastIndexOf('data: ') + 'data: '.length).trim();
 
 /** JSON, or nothing. */
 function bounded(text: string): string | undefined {

@@ -4,20 +4,13 @@ import { z } from 'zod';
 import type { Checkpoint } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
-import { identify } from '../registry/arrivals.ts';
 import { type Env, parseBody } from '../web.ts';
 import { addListing, view } from './listing.ts';
+import { from, register } from './registering.ts';
 
 const Step = z.int().min(0);
-/** The directory of its files, or that a service has it. */
-const what = {
-  path: z.string().min(1).optional(),
-  hosted: z.literal(true).optional(),
-  base: z.string().min(1).optional(),
-};
-const RegisterStep = z.strictObject({ step: Step, ...what });
-const RegisterName = z.strictObject({ name: z.string().min(1), ...what });
-type What = z.output<typeof RegisterName>;
+const RegisterStep = z.strictObject({ step: Step, ...from });
+const RegisterName = z.strictObject({ name: z.string().min(1), ...from });
 /** `null` takes a metric away. */
 const Patch = z.strictObject({ metrics: z.record(z.string(), z.number().nullable()) });
 
@@ -34,9 +27,8 @@ export function addCheckpoints(admin: Hono<Env>, gateway: Gateway): void {
 
   addListing(admin, gateway);
   admin.post('/admin/v1/models/:model/checkpoints', async (c) => {
-    const { step, ...rest } = await parseBody(c, RegisterStep);
-    const checkpoint = await register(gateway, { name: `${c.req.param('model')}@${step}`, ...rest });
-    return c.json(view(gateway, checkpoint), 201);
+    const { step, ...where } = await parseBody(c, RegisterStep);
+    return register(c, gateway, { name: `${c.req.param('model')}@${step}`, ...where });
   });
   admin.get(one, (c) => c.json(view(gateway, find(nameOf(c)))));
   admin.patch(one, async (c) => {
@@ -45,29 +37,11 @@ export function addCheckpoints(admin: Hono<Env>, gateway: Gateway): void {
   });
   admin.delete(one, (c) => c.json(view(gateway, registry.remove(nameOf(c)))));
 
-  admin.post('/admin/v1/checkpoints', async (c) => {
-    const checkpoint = await register(gateway, await parseBody(c, RegisterName));
-    return c.json(view(gateway, checkpoint), 201);
-  });
+  admin.post('/admin/v1/checkpoints', async (c) => register(c, gateway, await parseBody(c, RegisterName)));
   admin.get('/admin/v1/checkpoints/:name{.+}', (c) => c.json(view(gateway, find(c.req.param('name')))));
   admin.patch('/admin/v1/checkpoints/:name{.+}', async (c) => {
     const { metrics } = await parseBody(c, Patch);
     return c.json(view(gateway, registry.patch(c.req.param('name'), metrics, 'admin')));
   });
   admin.delete('/admin/v1/checkpoints/:name{.+}', (c) => c.json(view(gateway, registry.remove(c.req.param('name')))));
-}
-
-function register(gateway: Gateway, { name, path, hosted, base }: What): Promise<Checkpoint> {
-  const named = { name, ...(base && { base }) };
-  if (path !== undefined && hosted === undefined) return gateway.registry.register({ ...named, path });
-  if (hosted !== true || path !== undefined) {
-    const message = 'say where its files are (`path`), or that a service has it (`hosted`: true), and not both';
-    throw new StepgateError('invalid_request', message, { param: 'path' });
-  }
-  const { model } = identify(name);
-  if (!gateway.config.backends.some(({ models }) => models !== undefined && Object.hasOwn(models, model))) {
-    const message = `no backend of the config has ${model} under its \`models\`, so that nobody would serve ${name}: docs/engines.md says how`;
-    throw new StepgateError('checkpoint_not_servable', message, { param: 'name' });
-  }
-  return gateway.registry.registerHosted(named);
 }

@@ -64,6 +64,7 @@ export const checkpoint = z.object({
   readyOn: z.array(z.string()),
   refusing: z.array(z.object({ name: z.string(), rankMax: z.number() })),
   source: z.string(),
+  hosted: z.boolean().nullish(),
   bytes: z.number().nullish(),
   rank: z.number().nullish(),
   base: z.string().nullish(),
@@ -108,6 +109,9 @@ export const sweeps = list(sweep);
 export const models = list(model);
 export const checkpoints = z.object({ data: z.array(checkpoint), total: z.number(), hasMore: z.boolean() });
 
+const failureOf = ({ message, code }: { message: string; code?: string | null | undefined }) =>
+  new Failure(code ? `${message} (${code})` : message);
+
 const refusal = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) });
 
 export interface AdminOptions {
@@ -150,43 +154,81 @@ export class AdminClient {
    * @returns the answer's JSON, undefined for an empty one
    */
   async ask(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
-    const response = await this.#send(method, path, body);
-    const text = await response.text();
-    const value = parseJson(text);
-    if (response.ok && (text === '' || value !== undefined)) return value;
-    throw this.#refusal(response, value);
+    return this.#read(await this.#send({ method, path, body }));
   }
 
   /** An answer that comes bit by bit, as text. */
   async open(path: string): Promise<Response> {
-    const response = await this.#send('GET', path, undefined);
-    if (response.ok && response.headers.get('content-type')?.startsWith('text/plain')) return response;
-    throw this.#refusal(response, parseJson(await response.text()));
+    const response = await this.#send({ method: 'GET', path, body: undefined });
+    if (response.headers.get('content-type')?.startsWith('text/plain')) return response;
+    await this.#read(response);
+    throw this.#stranger(response);
   }
 
-  #send(method: string, path: string, body: unknown): Promise<Response> {
-    const headers: Record<string, string> = { accept: 'application/json' };
+  /**
+   * POSTs what takes its time, and gives each event of the answer's stream to `onEvent`, until `signal`.
+   * @throws Failure also for an event of the type "error", and where the stream ends before `onEvent` has answered true
+   */
+  async follow(
+    path: string,
+    body: unknown,
+    { onEvent, signal }: { onEvent: (event: unknown) => boolean; signal: AbortSignal },
+  ): Promise<void> {
+    const response = await this.#send({ method: 'POST', path, body, accept: 'text/event-stream', signal });
+    if (!response.headers.get('content-type')?.startsWith('text/event-stream'))
+      return void (await this.#read(response));
+    let rest = '';
+    const decoder = new TextDecoder();
+    for await (const bytes of response.body ?? []) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        const event = line.startsWith('data: ') ? parseJson(line.slice('data: '.length)) : undefined;
+        const refused = refusal.safeParse(event);
+        if (refused.success) throw failureOf(refused.data.error);
+        if (event !== undefined && onEvent(event)) return;
+      }
+    }
+    throw new Failure(`${this.#url} ended the answer before it was done: ask again when the gateway is back`);
+  }
+
+  async #send(asked: {
+    method: string;
+    path: string;
+    body: unknown;
+    accept?: string;
+    signal?: AbortSignal;
+  }): Promise<Response> {
+    const { method, path, body, accept = 'application/json', signal } = asked;
+    const headers: Record<string, string> = { accept };
     if (this.#key !== undefined) headers.authorization = `Bearer ${this.#key}`;
     if (body !== undefined) headers['content-type'] = 'application/json';
     return fetch(`${this.#url}/admin/v1${path}`, {
       method,
       headers,
+      ...(signal && { signal }),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     }).catch((error: unknown) => {
+      signal?.throwIfAborted();
       throw new Failure(
         `no gateway answers at ${this.#url} (${reason(error)}): start one with "stepgate serve" or "stepgate demo", or name its admin listener with --admin URL`,
       );
     });
   }
 
-  #refusal({ status }: Response, value: unknown): Failure {
+  async #read(response: Response): Promise<unknown> {
+    const text = await response.text();
+    const value = parseJson(text);
+    if (response.ok && (text === '' || value !== undefined)) return value;
     const refused = refusal.safeParse(value);
-    if (!refused.success)
-      return new Failure(
-        `${this.#url} answers ${status}, but not as stepgate's admin listener: name that one with --admin URL`,
-      );
-    const { message, code } = refused.data.error;
-    return new Failure(code ? `${message} (${code})` : message);
+    if (!refused.success) throw this.#stranger(response);
+    throw failureOf(refused.data.error);
+  }
+
+  #stranger({ status }: Response): Failure {
+    return new Failure(
+      `${this.#url} answers ${status}, but not as stepgate's admin listener: name that one with --admin URL`,
+    );
   }
 
   /** As `ask('GET', path)`, checked. */

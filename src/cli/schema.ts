@@ -19,13 +19,14 @@ export function schemaCommand(terminal: Terminal): Command {
 /** Arrays of plain values on one line where they fit, as the formatter would have it. */
 export function configSchemaText(): string {
   const text = JSON.stringify(configJsonSchema(), null, 2);
-  return text.replace(
+  const lines = text.replace(
     /^( *(?:"[^"]+": )?)\[\s+([^[\]{}]*?)\s+\](,?)$/gm,
     (whole, lead: string, items: string, tail: string) => {
       const line = `${lead}[${items.replace(/,\s+/g, ', ')}]${tail}`;
       return line.length <= 120 ? line : whole;
     },
   );
+  return lines.replace(/\[\s+(\[[^\n]*\])\s+\]/g, '[$1]');
 }
 
 export function configMarkdown(): string {

@@ -91,6 +91,11 @@ export class AdapterStore {
     this.#budget.bytesMax = bytesMax;
   }
 
+  /** See StoreBudget. */
+  promise(bytes: number, source: string): () => void {
+    return this.#budget.promise(bytes, source);
+  }
+
   pathOf(digest: Digest): string {
     return join(this.#dir, digest);
   }

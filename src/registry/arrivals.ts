@@ -34,6 +34,8 @@ export interface Arrival {
   readonly step: number | undefined;
   readonly base: BaseName | undefined;
   readonly dir: string;
+  /** What is told as its source, where that is not `dir`. */
+  readonly source?: string | undefined;
   /** Asked for by a caller, who is told of a refusal; or found, when a refusal is written down. */
   readonly how: 'asked' | 'found';
   /** Whether other weights may take the place of those that are served under the name. */
@@ -141,7 +143,7 @@ export class Arrivals {
   /** A caller's mistake does not take away what is served under the name; a trainer that wrote the step again does. */
   #settle(arrival: Arrival, judged: Judged): Promise<Checkpoint> {
     const { catalog, ledger } = this.#parts;
-    const { name, model, dir, how } = arrival;
+    const { name, model, dir, source = dir, how } = arrival;
     const apply = (): Applied<Checkpoint> => {
       const current = catalog.find(name);
       const { state } = judged;
@@ -151,7 +153,7 @@ export class Arrivals {
         if (current?.state.kind === 'servable' && !arrival.replace) throw taken(name);
         return this.#add(arrival, judged, current);
       }
-      const sighting = { name, source: dir, signature: judged.signature };
+      const sighting = { name, source, signature: judged.signature };
       return { value: current, changes: [{ kind: 'seen', sighting }], news: [], undo: () => {} };
     };
     return ledger.writeSoon({ model, who: how === 'asked' ? 'registration' : 'trainer', apply });
@@ -159,7 +161,7 @@ export class Arrivals {
 
   #add(arrival: Arrival, judged: Judged, current: Checkpoint | undefined): Applied<Checkpoint> {
     const { catalog, ids, nowMs } = this.#parts;
-    const { name, model, step, base, dir } = arrival;
+    const { name, model, step, base, dir, source = dir } = arrival;
     const checkpoint: Checkpoint = {
       id: as<CheckpointId>(randomUUID()),
       name,
@@ -168,7 +170,7 @@ export class Arrivals {
       revision: (current?.revision ?? 0) + 1,
       adapter: judged.taken && this.#adapterOf(name, judged.taken),
       base,
-      source: dir,
+      source,
       createdAtMs: nowMs(),
       state: judged.state,
       details: judged.details,
@@ -180,7 +182,7 @@ export class Arrivals {
     const kind = judged.state.kind === 'unservable' ? 'unservable' : 'registered';
     return {
       value: checkpoint,
-      changes: [{ kind: 'added', checkpoint, sighting: { name, source: dir, signature: judged.signature } }],
+      changes: [{ kind: 'added', checkpoint, sighting: { name, source, signature: judged.signature } }],
       news: [{ kind, checkpoint, replaced: retires ? current : undefined }],
       undo: () => (current ? catalog.put(current) : catalog.forget(checkpoint)),
     };
@@ -193,13 +195,13 @@ export class Arrivals {
 }
 
 /** The name stands for these files already: nothing to write down but that they were seen. */
-function isSame(current: Checkpoint, { base, dir }: Arrival, { state, taken }: Judged): boolean {
+function isSame(current: Checkpoint, { base, dir, source = dir }: Arrival, { state, taken }: Judged): boolean {
   if (state.kind === 'servable')
     return current.state.kind === 'servable' && current.adapter?.digest === taken?.digest && current.base === base;
   return (
     current.state.kind === 'unservable' &&
     current.state.reasons.join() === state.reasons.join() &&
-    current.source === dir
+    current.source === source
   );
 }
 

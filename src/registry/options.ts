@@ -44,6 +44,8 @@ export interface RegisterRequest {
   readonly name: string;
   /** The directory of adapter_config.json: absolute, or relative to one of the roots. */
   readonly path: string;
+  /** What is written down as the checkpoint's source, where its files were fetched from elsewhere. Left out: the directory. */
+  readonly source?: string;
   readonly base?: string;
   /** false: `conflict` where the name has other live weights, instead of a new revision. Default: true. */
   readonly replace?: boolean;

@@ -128,9 +128,9 @@ export class Registry {
         const message = `There is no directory ${request.path} on the gateway's machine. Give the directory that holds ${CONFIG_FILE}.`;
         throw new StepgateError('checkpoint_invalid', message, { param: 'path' });
       }
-      const { replace = true } = request;
+      const { replace = true, source } = request;
       const details = () => hf.details(dir, step ?? Number.MAX_SAFE_INTEGER);
-      return this.#arrivals.take({ name, model, step, base, dir, how: 'asked', replace, details });
+      return this.#arrivals.take({ name, model, step, base, dir, source, how: 'asked', replace, details });
     });
     if (checkpoint.state.kind === 'unservable') throw notServable(name, checkpoint.state.reasons);
     return checkpoint;
@@ -262,6 +262,11 @@ export class Registry {
   pathOf(adapter: string): string | undefined {
     const digest = this.#ids.digestOf(adapter);
     return digest && this.#pathOf(digest);
+  }
+
+  /** Sets room for content aside that is on its way to the store, until the returned function is called. Throws storage_full. */
+  promiseBytes(bytes: number, source: string): () => void {
+    return this.#files.promise(bytes, source);
   }
 
   /** Bytes that the adapter store holds. */

@@ -44,8 +44,8 @@ test('ps shows the engine; ls says how to get a first model', async () => {
 test('register says what it needs: a path or --hosted, and a backend that would serve what a service has', async () => {
   for (const args of [[], ['runs/x', '--hosted']])
     expect(await at('register', 'my-model@80', ...args)).toMatchObject({
-      code: 1,
-      err: expect.stringMatching(/\(PATH\).*--hosted.*not both/),
+      code: 2,
+      err: expect.stringMatching(/\(FROM\).*--hosted.*not both/),
     });
   expect(await at('register', 'my-model@80', '--hosted')).toMatchObject({
     code: 1,

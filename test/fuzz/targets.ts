@@ -7,6 +7,7 @@ import { headers, keys } from './keys.ts';
 import { metrics, refusals } from './metrics.ts';
 import { ids, names } from './names.ts';
 import { repeats } from './repeats.ts';
+import { sources } from './sources.ts';
 import { streams } from './streams.ts';
 import type { Target } from './target.ts';
 import { weights } from './weights.ts';
@@ -20,6 +21,7 @@ export const TARGETS: readonly Target[] = [
   headers,
   metrics,
   refusals,
+  sources,
   streams,
   weights,
   states,

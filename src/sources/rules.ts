@@ -1,0 +1,87 @@
+// Where the requests of each kind of source may go, and with which credentials: the config's `sources`, as rules for client.ts. A key goes
+// to the host that it is for, and is left behind by every redirect elsewhere.
+import type { SourcesConfig } from '../config.ts';
+import { isAllowed, isMeant, matchesHost, subjectOfUrl } from './allow.ts';
+import type { Rules } from './client.ts';
+import type { SourceKind } from './uri.ts';
+
+/** Setting (`hf`, `s3`, ..., or a host of `sources.hosts`) -> its key's text. */
+export type SourceKeys = ReadonlyMap<string, string>;
+
+type Headers = Readonly<Record<string, string>>;
+
+export function rulesOf(kind: SourceKind, settings: SourcesConfig, keys: SourceKeys): Rules {
+  if (kind === 'https') return httpRules(settings, keys);
+  const key = keys.get(kind);
+  const home = new URL(homeOf(kind, settings)).host;
+  const redirects = kind === 's3' ? [] : settings[kind].redirects;
+  return {
+    setting: `sources.${kind}`,
+    hasKey: key !== undefined,
+    reach: ({ host, protocol }) => {
+      if (host === home || redirects.includes(host)) return 'meant';
+      return protocol === 'https:' && matchesHost(redirects, host) ? 'public' : undefined;
+    },
+    authorise: async (url, headers) => {
+      if (key === undefined || url.host !== home) return { ...headers };
+      return kind === 's3'
+        ? signed(url, headers, { key, region: settings.s3.region })
+        : { ...headers, authorization: shown(kind, key) };
+    },
+    clean: (text) => without(key, text),
+    hint: ({ host }) =>
+      kind !== 's3'
+        ? `If it belongs to the source, add "${host}" to sources.${kind}.redirects in the config.`
+        : 'Check sources.s3.url and sources.s3.region in the config: the bucket may be in another region.',
+  };
+}
+
+/** The server of a kind of source. '' where none is set. */
+export function homeOf(kind: Exclude<SourceKind, 'https'>, { hf, s3, mlflow, wandb }: SourcesConfig): string {
+  switch (kind) {
+    case 'hf':
+      return hf.url;
+    case 's3':
+      return s3.url ?? `https://s3.${s3.region}.amazonaws.com`;
+    case 'mlflow':
+      return mlflow.url ?? '';
+    case 'wandb':
+      return wandb.url;
+  }
+}
+
+function httpRules({ allow }: SourcesConfig, keys: SourceKeys): Rules {
+  return {
+    setting: 'sources.hosts.HOST',
+    hasKey: false,
+    reach: (url) => (isMeant(allow, url) ? 'meant' : isAllowed(allow, subjectOfUrl(url)) ? 'public' : undefined),
+    authorise: async ({ host }, headers) => {
+      const key = keys.get(host);
+      return key === undefined ? { ...headers } : { ...headers, authorization: `Bearer ${key}` };
+    },
+    clean: (text) => [...keys.values()].reduce((clean, key) => without(key, clean), text),
+    hint: ({ origin }) => `If that is meant, add "${origin}/" to sources.allow in the config.`,
+  };
+}
+
+const without = (key: string | undefined, text: string): string =>
+  (key?.split(':') ?? []).reduce((clean, secret) => (secret === '' ? clean : clean.replaceAll(secret, '***')), text);
+
+function shown(kind: SourceKind, key: string): string {
+  if (kind === 'wandb') return basic(`api:${key}`);
+  return kind === 'mlflow' && key.includes(':') ? basic(key) : `Bearer ${key}`;
+}
+
+const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString('base64')}`;
+
+/** AWS Signature Version 4. */
+async function signed(url: URL, headers: Headers, { key, region }: { key: string; region: string }) {
+  const { AwsV4Signer } = await import('aws4fetch');
+  const [accessKeyId = '', secretAccessKey = '', ...token] = key.split(':');
+  const sessionToken = token.join(':');
+  const signer = new AwsV4Signer({
+    ...{ url: url.href, headers: { ...headers }, accessKeyId, secretAccessKey, service: 's3', region },
+    ...(sessionToken !== '' && { sessionToken }),
+  });
+  return Object.fromEntries((await signer.sign()).headers);
+}

@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { StepgateError } from '../../src/errors.ts';
+import { until } from '../gateway/harness.ts';
+import { adapterFiles, houseWith, registerFrom, staged } from './house.ts';
+import { openRoom } from './room.ts';
+import { hostOf, startHost } from './stand-ins/host.ts';
+import { startHub } from './stand-ins/hub.ts';
+import { startS3 } from './stand-ins/s3.ts';
+
+test('what is not there is told with what was looked for', async () => {
+  const hub = await startHub();
+  const s3 = await startS3();
+  s3.isPublic = true;
+  const room = await openRoom({
+    allow: ['hf:my-org', 's3://ckpts', 's3://other'],
+    hf: { url: hub.url },
+    s3: { url: s3.url },
+  });
+  expect(await room.bring('hf:my-org/lora@v9')).toMatchObject({
+    code: 'source_not_found',
+    message: expect.stringContaining('/api/models/my-org/lora/revision/v9'),
+  });
+  expect(await room.bring('s3://other/a')).toMatchObject({ code: 'source_not_found' });
+  expect(await room.bring('s3://ckpts/a')).toMatchObject({
+    code: 'checkpoint_invalid',
+    message: expect.stringContaining('nothing is there'),
+  });
+  const web = await startHost(
+    ({ response }) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'),
+  );
+  const strange = await openRoom({
+    allow: ['hf:my-org', 's3://ckpts', 'wandb:a', 'mlflow:models:'],
+    hf: { url: web.url },
+    s3: { url: web.url },
+    wandb: { url: web.url },
+    mlflow: { url: web.url },
+  });
+  for (const source of ['hf:my-org/lora', 's3://ckpts/a', 'wandb:a/b/c:v1', 'mlflow:models:/a/1'])
+    expect(await strange.bring(source), source).toMatchObject({
+      code: 'source_failed',
+      message: expect.stringMatching(/not in JSON|not as/),
+    });
+  const gone = await openRoom({ allow: ['http://127.0.0.1:9/'] });
+  expect(await gone.bring('http://127.0.0.1:9/a')).toMatchObject({
+    code: 'source_failed',
+    message: expect.stringContaining('cannot be asked'),
+  });
+});
+
+test("a server's own words are told, without the key that it may have put into them", async () => {
+  const xml =
+    '<?xml version="1.0"?><Error><Code>X</Code><Message>the region is wrong; expecting eu-central-1</Message></Error>';
+  const say = (status: number, type: string, text: string) =>
+    startHost(({ response }) => void response.writeHead(status, { 'content-type': type }).end(text));
+  const s3 = await say(400, 'application/xml', xml);
+  const mlflow = await say(403, 'application/json', '{"error_code":"X","message":"the token s3cret-key is not valid"}');
+  const hub = await say(400, 'application/json', '{"error":');
+  const settings = { s3: { url: s3.url }, mlflow: { url: mlflow.url }, hf: { url: hub.url } };
+  const room = await openRoom(
+    { allow: ['s3://ckpts', 'mlflow:models:', 'hf:*'], ...settings },
+    { keys: new Map([['mlflow', 's3cret-key']]) },
+  );
+  expect((await room.bring('s3://ckpts/a')).message).toContain(
+    'It says: "the region is wrong; expecting eu-central-1"',
+  );
+  expect((await room.bring('mlflow:models:/a/1')).message).toContain('It says: "the token *** is not valid"');
+  expect(await room.bring('hf:my-org/lora')).toMatchObject({
+    code: 'source_failed',
+    message: expect.stringMatching(/ answers 400\.$/),
+  });
+});
+
+test('an adapter that cannot be served is refused in the words of its source, and its files go', async () => {
+  const files = await adapterFiles();
+  const web = await hostOf({ ...files, 'adapter_config.json': Buffer.from('{"r":') });
+  const house = await houseWith({ allow: [web.url] });
+  const refused = await registerFrom(house, `${web.url}/a`);
+  expect(refused).toMatchObject({ status: 422, message: expect.stringContaining(`${web.url}/a#`) });
+  expect(refused.message).not.toContain(join(house.home, 'data'));
+  expect(await staged(house)).toEqual([]);
+});
+
+test('what goes on is told: events, metrics, and so many at once', async () => {
+  const web = await hostOf(await adapterFiles({ hidden: 256 }));
+  const house = await houseWith({ allow: [web.url] });
+  await registerFrom(house, `${web.url}/a`);
+  await registerFrom(house, `${web.url}/b?token=hush`);
+  await registerFrom(house, `${web.url}/b/adapter.tar`);
+  const told = house.happenings.filter((one) => one.type === 'source');
+  expect(told.map(({ phase, source }) => `${phase} ${source.slice(web.url.length)}`)).toEqual([
+    'begun /a',
+    'fetched /a',
+    'begun /b',
+    'fetched /b',
+    'begun /b/adapter.tar',
+    'refused /b/adapter.tar',
+  ]);
+  const metrics = await (await fetch(`${house.running.url}/metrics`)).text();
+  expect(metrics).toContain('stepgate_source_fetches_total{source="https",outcome="fetched"} 2');
+  expect(metrics).toContain('stepgate_source_fetches_total{source="https",outcome="refused"} 1');
+  expect(metrics).toMatch(/stepgate_source_bytes_total\{source="https"\} [1-9]/);
+  const room = await openRoom({ allow: [web.url] });
+  web.stalls = true;
+  const left = new AbortController();
+  const many = Array.from({ length: 8 }, (_, index) => room.bring(`${web.url}/${index}`, { signal: left.signal }));
+  expect(await room.bring(`${web.url}/9`)).toMatchObject({ code: 'no_capacity' });
+  left.abort(new StepgateError('client_closed', 'left'));
+  expect((await Promise.all(many)).every(({ code }) => code === 'client_closed')).toBe(true);
+  await until(() => room.news.filter(({ phase }) => phase === 'broken_off').length === 8);
+});
