@@ -1,15 +1,25 @@
 import { defineConfig } from 'vitest/config';
 
-// Two suites share this file: `npm test` (everything but the real engine) and `npm run test:vllm` (only that).
-const real = process.env.STEPGATE_TEST_ENGINE === 'vllm';
+// Three suites share this file: `npm test` (simulated engines), `npm run test:vllm` (the real engine's promises) and `npm run test:harness`
+// (other people's clients). The last two install what they need, once, and take minutes.
+const SUITES = {
+  house: { include: ['test/**/*.test.ts'], exclude: ['test/vllm/**', 'test/harness/**'], slow: false },
+  vllm: { include: ['test/vllm/**/*.test.ts'], exclude: [], slow: true },
+  harness: { include: ['test/harness/**/*.test.ts', 'test/examples/**/*.test.ts'], exclude: [], slow: true },
+} as const;
+
+const { STEPGATE_TEST_SUITE: named, STEPGATE_TEST_ENGINE: engine } = process.env;
+const suite = named === 'harness' ? 'harness' : engine === 'vllm' ? 'vllm' : 'house';
+const { include, exclude, slow } = SUITES[suite];
 
 export default defineConfig({
   test: {
     // One engine at a time: the machine has two cores.
-    fileParallelism: !real,
-    include: real ? ['test/vllm/**/*.test.ts'] : ['test/**/*.test.ts'],
-    exclude: real ? [] : ['test/vllm/**'],
-    testTimeout: real ? 120_000 : 15_000,
-    hookTimeout: real ? 600_000 : 15_000,
+    fileParallelism: !slow,
+    include: [...include],
+    exclude: [...exclude],
+    globalSetup: suite === 'harness' ? ['test/harness/setup.ts'] : [],
+    testTimeout: slow ? 120_000 : 15_000,
+    hookTimeout: slow ? 600_000 : 15_000,
   },
 });

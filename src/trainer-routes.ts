@@ -25,6 +25,10 @@ interface Load {
   readonly inPlace: boolean;
 }
 
+const LORAS_MAX = 1_000_000;
+/** The largest --max-lora-rank that vLLM knows, of an engine whose own is not said. */
+const VLLM_RANK_MAX = 512;
+
 /** A refusal in vLLM's shape. */
 class Refusal extends Error {
   readonly status: number;
@@ -62,6 +66,22 @@ export function addTrainerRoutes(app: Hono<Env>, gateway: Gateway, log: Logger):
     const { name, revision } = await load(c, gateway, { ...(await readLoad(c, gateway)), inPlace: true });
     return c.json({ status: 'ok', lora_name: name, lora_int_id: revision });
   });
+  // TRL asks the first before it loads anything, and the others around each load. Nothing stops and nothing has to: other weights have another name.
+  app.get('/server_info', (c) => c.json({ vllm_config: vllmConfig(gateway) }));
+  app.all('/server_info', (c) => wrongMethod(c, 'GET'));
+  for (const path of ['/pause', '/resume']) route(path, async (c) => c.json({ status: 'running' }));
+}
+
+/**
+ * As much of vLLM's `/server_info` as trainers decide by. TRL (1.16) refuses a server whose `max_loras` is less than the versions that it may name at
+ * once: a vLLM drops one without a word. Here what had to make room is loaded again, so there is no such number.
+ */
+function vllmConfig({ router }: Gateway): object {
+  const ranks = Array.from(router.state.backends.values(), ({ rankMax }) => rankMax ?? VLLM_RANK_MAX);
+  return {
+    lora_config: { max_loras: LORAS_MAX, max_lora_rank: ranks.length > 0 ? Math.max(...ranks) : VLLM_RANK_MAX },
+    parallel_config: { data_parallel_size: 1 },
+  };
 }
 
 async function load(

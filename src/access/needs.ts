@@ -22,6 +22,9 @@ export const NEEDS: Readonly<Record<string, Need | 'open'>> = {
   'POST /v1/unload_lora_adapter': 'publish',
   'POST /load_lora_adapter': 'publish',
   'POST /skyrl/v1/load_lora_adapter': 'publish',
+  'GET /server_info': 'any',
+  'POST /pause': 'publish',
+  'POST /resume': 'publish',
 };
 
 /** For every route that is registered after it. `isOpen`: a route that the config opens besides, now. */

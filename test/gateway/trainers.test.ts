@@ -2,8 +2,9 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { startSim } from '../../src/sim/sim.ts';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
-import { type House, setUp, until, weightsOf } from './harness.ts';
+import { FAST, type House, setUp, until, weightsOf } from './harness.ts';
 
 const LOAD = '/v1/load_lora_adapter';
 const UNLOAD = '/v1/unload_lora_adapter';
@@ -39,12 +40,16 @@ function expectRefusal(said: Said, status: number, type: string, message: string
   });
 }
 
-test('ART with an external engine: health, no ART routes, each step by its name, old ones pruned', async () => {
+// openpipe-art 0.5.18: art/vllm_runtime.py, art/unsloth/service.py (`_reload_adapter`, `_unload_adapter`). Its own code is run by test/harness.
+test('ART: health, no ART routes, each step by its name and in place, old ones pruned', async () => {
   const house = await setUp({ config: { models: {} } });
   expect(await get(house, '/health')).toBe(200);
+  expect(await get(house, '/v1/models')).toBe(200);
   expect(await get(house, '/art/capabilities')).toBe(404);
   for (const step of [0, 1, 2]) {
-    expect(await load(house, `agent@${step}`, await write(house, step))).toMatchObject(added(`agent@${step}`));
+    const path = await write(house, step);
+    const said = await load(house, `agent@${step}`, path, { load_inplace: true });
+    expect(said).toMatchObject(added(`agent@${step}`));
     const answer = await house.ask(`agent@${step}`, { logprobs: true });
     expect(answer).toMatchObject({ status: 200, model: `agent@${step}` });
   }
@@ -55,25 +60,55 @@ test('ART with an external engine: health, no ART routes, each step by its name,
   expect(ids).toEqual(['base', 'agent@1', 'agent@2']);
 });
 
-test('TRL async: a name and a directory for each version; the one before the last is let go of', async () => {
+// trl 1.16.0: trl/experimental/async_grpo/{vllm_client,async_grpo_trainer,async_rollout_worker}.py, and the same in async_distillation.
+test('TRL async: what the server can do; then for each version a pause, a load, a resume; the stale one is let go of', async () => {
   const house = await setUp({ config: { models: {} } });
-  const models = (await (await fetch(`${house.running.url}/v1/models`)).json()) as {
-    data: { max_model_len: number }[];
-  };
+  const json = async (path: string) => (await fetch(`${house.running.url}${path}`)).json();
+  expect(await get(house, '/health')).toBe(200);
+  const models = (await json('/v1/models')) as { data: { max_model_len: number }[] };
   expect(models.data[0]?.max_model_len).toBeGreaterThan(0);
-  for (const version of [1, 2, 3]) {
-    const name = `policy-v${version}`;
+  const { vllm_config: server } = (await json('/server_info?config_format=json')) as {
+    vllm_config: {
+      lora_config: { max_loras: number; max_lora_rank: number };
+      parallel_config: { data_parallel_size: number };
+    };
+  };
+  // Its defaults: up to four versions old, and rank 32 or whatever the engines take.
+  expect(server.lora_config.max_loras).toBeGreaterThanOrEqual(6);
+  expect(server.lora_config.max_lora_rank).toBe(512);
+  expect(server.parallel_config.data_parallel_size).toBe(1);
+
+  const stale = 2;
+  for (const version of [1, 2, 3, 4]) {
+    const name = `trl-policy-v${version}`;
+    expect((await house.post('/pause?mode=keep', '')).status).toBe(200);
     const path = await write(house, version, '.vllm_lora');
     expect(await load(house, name, path, { load_inplace: false })).toMatchObject(added(name));
-    const answer = await house.ask(name);
-    expect(answer).toMatchObject({ status: 200, model: `policy@${version}` });
-    expect(answer.text).toContain(await weightsOf(path));
-    if (version > 1)
-      expect(await unload(house, `policy-v${version - 1}`)).toMatchObject(removed(`policy-v${version - 1}`));
+    expect((await house.post('/resume', '')).status).toBe(200);
+    if (version > stale) expect((await unload(house, `trl-policy-v${version - stale}`)).status).toBe(200);
+    const body = { model: name, prompt: [72, 105], max_tokens: 4, n: 1, return_token_ids: true, logprobs: 0, seed: 7 };
+    const answer = (await (await house.post('/v1/completions', body)).json()) as {
+      model: string;
+      choices: { text: string; token_ids: number[]; logprobs: { token_logprobs: number[] } }[];
+    };
+    const [choice] = answer.choices;
+    expect(answer.model).toBe(`trl-policy@${version}`);
+    expect(choice?.text).toContain(await weightsOf(path));
+    expect([choice?.token_ids.length, choice?.logprobs.token_logprobs.length]).toEqual([4, 4]);
   }
-  expect(await house.ask('policy-v2')).toMatchObject({ status: 410, code: 'checkpoint_deleted' });
-  expect(await house.ask('policy')).toMatchObject({ status: 200, model: 'policy@3' });
-  expect((await house.openai.models.retrieve('policy-v3')).id).toBe('policy@3');
+  expect(await house.ask('trl-policy-v2')).toMatchObject({ status: 410, code: 'checkpoint_deleted' });
+  expect(await house.ask('trl-policy-v3')).toMatchObject({ status: 200, model: 'trl-policy@3' });
+  expect(await house.ask('trl-policy')).toMatchObject({ status: 200, model: 'trl-policy@4' });
+  expect((await house.openai.models.retrieve('trl-policy-v4')).id).toBe('trl-policy@4');
+});
+
+test('a rank that no engine takes is known before TRL trains with it', async () => {
+  const sim = await startSim(FAST);
+  const backends = [{ name: 'small', url: sim.url, rankMax: 16 }];
+  const house = await setUp({ engines: [], config: { models: {}, backends } });
+  const said = await (await fetch(`${house.running.url}/server_info`)).json();
+  expect(said).toMatchObject({ vllm_config: { lora_config: { max_lora_rank: 16 } } });
+  await sim.close();
 });
 
 test("Axolotl: one name, the base's path, other weights in place, and the directory before goes at once", async () => {
@@ -100,17 +135,23 @@ test("Axolotl's probe for the route finds it, and what it is told names the adap
   expectRefusal(probe, 404, 'NotFoundError', 'Loading lora __probe__ failed: No adapter found for /nonexistent');
 });
 
-test('prime-rl: its route at the root, one name, always in place; 404 until the files are there', async () => {
+// prime-rl 0.8.0 (559b447): src/prime_rl/utils/client.py; orchestrator/envs.py for what it asks with.
+test('prime-rl: health, the base, no broadcaster; then its route at the root, one name, always in place; 404 until the files are there', async () => {
   const house = await setUp({ config: { models: {} } });
+  expect(await get(house, '/health')).toBe(200);
+  expect((await house.openai.models.list()).data.map(({ id }) => id)).toContain('base');
+  expect((await house.post('/init_broadcaster', { host: 'trainer', port: 29501 })).status).toBe(404);
   const first = join(house.home, 'broadcasts', 'step_1');
   const body = (path: string) => ({ lora_name: 'run', lora_path: path });
+  // It tries again on 404, for file systems that show new files late.
   expect((await say(house, '/load_lora_adapter', body(first))).status).toBe(404);
   for (const step of [1, 2]) {
     const path = join(house.home, 'broadcasts', `step_${step}`);
     await cp(await write(house, step), path, { recursive: true });
     const said = await say(house, '/load_lora_adapter', body(path));
     expect([said.status, JSON.parse(said.text)]).toEqual([200, { status: 'ok' }]);
-    expect((await house.ask('run')).text).toContain(await weightsOf(path));
+    const asked = { cache_salt: `${step}`, logprobs: true, return_token_ids: true };
+    expect((await house.ask('run', asked)).text).toContain(await weightsOf(path));
   }
   expect(await unload(house, 'run')).toMatchObject(removed('run'));
 });

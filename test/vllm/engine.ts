@@ -29,9 +29,11 @@ export interface Vllm {
 export interface VllmOptions {
   readonly slots?: number;
   readonly cpuLoras?: number;
+  /** More of vLLM's own. */
+  readonly flags?: readonly string[];
 }
 
-export async function startVllm({ slots = 2, cpuLoras = 4 }: VllmOptions = {}): Promise<Vllm> {
+export async function startVllm({ slots = 2, cpuLoras = 4, flags = [] }: VllmOptions = {}): Promise<Vllm> {
   const { VLLM_URL, VLLM_ADAPTERS, VLLM_SLOTS, VLLM_VENV } = process.env;
   await mkdir(HOME, { recursive: true });
   const scratch = await mkdtemp(join(HOME, 'scratch-'));
@@ -51,7 +53,7 @@ export async function startVllm({ slots = 2, cpuLoras = 4 }: VllmOptions = {}): 
     await run(join(venv, 'bin/python'), [join(HERE, 'make_model.py'), model]);
   }
   const port = await freePort();
-  const engine = await serve([venv, model, String(port), String(slots), String(cpuLoras)], port);
+  const engine = await serve([venv, model, String(port), String(slots), String(cpuLoras), ...flags], port);
   const runs = join(model, 'outputs/my-model');
   const close = async () => {
     await stop(engine);
