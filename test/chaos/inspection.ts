@@ -14,7 +14,7 @@ const LOOK_MS = 50;
 const SOCKETS_OF_AN_ENGINE = 5;
 const SOCKETS_OF_ITS_OWN = 6;
 const FILES_MORE_MAX = 2;
-/** A checkpoint that is known is remembered, deleted or not, with its revisions and their names. */
+/** Each step that there ever was is remembered, with its revisions and their names (some 1.3 KB a revision); they are numbered from 1. */
 const HEAP_MORE_MAX = { times: 1.15, bytes: 5 * 2 ** 20, bytesPerStep: 4096 };
 
 interface BackendRow {
@@ -141,7 +141,7 @@ export class Leaks {
   /** In a calm. The first one of each life is what the others are compared with. */
   async look(): Promise<readonly string[]> {
     const { gateway, books } = this.#scene;
-    const steps = [...books.models.values()].reduce((total, model) => total + model.steps.size, 0);
+    const steps = [...books.models.values()].reduce((total, model) => total + Math.max(0, ...model.steps.keys()), 0);
     // First: a collection closes files that somebody has forgotten.
     const holdings = await gateway.holdings();
     const heapBytes = await gateway.heapBytes();
