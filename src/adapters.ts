@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Backend } from './backends/backend.ts';
 import {
-  type Adapter,
   type AdapterId,
   assertNever,
   type BackendName,
@@ -15,7 +14,9 @@ import {
   type CheckpointId,
   type CheckpointName,
   type ModelName,
+  type Weights,
   type Why,
+  weightsOf,
 } from './domain.ts';
 import { StepgateError } from './errors.ts';
 import type { Fleet } from './fleet.ts';
@@ -24,6 +25,7 @@ import type { Metrics } from './metrics.ts';
 import type { Registry, RegistryChange } from './registry/registry.ts';
 import type { RouterEvent } from './router/events.ts';
 import type { RouterState } from './router/state.ts';
+import { adapterTargetOf } from './targets.ts';
 
 export interface AdaptersParts {
   readonly registry: Registry;
@@ -51,7 +53,7 @@ interface Move {
 export class Adapters {
   readonly #parts: AdaptersParts;
   /** Every adapter that an engine may still hold, by the name it was told. */
-  readonly #known = new Map<string, { adapter: Adapter; name: CheckpointName }>();
+  readonly #known = new Map<string, Weights>();
   readonly #promoted = new Map<ModelName, CheckpointId>();
   /** Models whose retention is about to run. */
   readonly #retaining = new Set<ModelName>();
@@ -63,8 +65,9 @@ export class Adapters {
       for (const checkpoint of catalog.checkpoints(model)) this.#remember(checkpoint);
   }
 
-  #remember({ adapter, name }: Checkpoint): void {
-    if (adapter !== undefined) this.#known.set(adapter.id, { adapter, name });
+  #remember(checkpoint: Checkpoint): void {
+    const weights = weightsOf(checkpoint);
+    if (weights !== undefined) this.#known.set(weights.id, weights);
   }
 
   /** Where the store keeps what an engine lists under this name; undefined: not ours. */
@@ -74,7 +77,7 @@ export class Adapters {
 
   /** What callers call the adapter that engines know by this name. */
   nameOf(adapter: AdapterId): CheckpointName | undefined {
-    return this.#known.get(adapter)?.name;
+    return this.#known.get(adapter)?.checkpoint.name;
   }
 
   async load(move: Move): Promise<void> {
@@ -86,7 +89,7 @@ export class Adapters {
     const engine = fleet.get(backend);
     const { life } = engine;
     const outcome = known
-      ? await engine.load(known.adapter)
+      ? await engine.load(known)
       : ({ kind: 'failed', fault: 'adapter', message: 'it is not in the store' } as const);
     const tookMs = performance.now() - since;
     if (!this.#isStill(engine, life)) return this.#sayOver('load', move);
@@ -221,7 +224,8 @@ export class Adapters {
   }
 
   #retire(checkpoint: Checkpoint | undefined): void {
-    if (checkpoint?.adapter !== undefined) this.#parts.feed({ type: 'retired', adapter: checkpoint.adapter.id });
+    const adapter = checkpoint && weightsOf(checkpoint)?.id;
+    if (adapter !== undefined) this.#parts.feed({ type: 'retired', adapter });
   }
 
   /** When an engine has come up. */
@@ -235,10 +239,10 @@ export class Adapters {
     if ((catalog.settings(model)?.latest ?? 'ready') !== 'ready') return;
     const newest = catalog.newest(model);
     const base = newest && this.baseOf(newest);
-    if (newest?.adapter === undefined || base === undefined) return;
+    if (newest === undefined || base === undefined) return;
     this.#remember(newest); // where several were registered at once, its own news may not have been told yet
-    const { id: adapter, rank } = newest.adapter;
-    const target = { kind: 'adapter', adapter, model, base: base.name, rank } as const;
+    const target = adapterTargetOf(newest, base.name);
+    if (target === undefined) return;
     this.#parts.feed({ type: 'published', model, checkpoint: newest.id, target });
   }
 

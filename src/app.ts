@@ -9,10 +9,11 @@ import { checkNeeds } from './access/needs.ts';
 import { addAnswerRoutes, engineOf } from './answer-routes.ts';
 import { classOf, resolve, turnAway } from './asking.ts';
 import { withDefaults } from './deployments/translation.ts';
+import type { Asked } from './exchange.ts';
 import type { Gateway } from './gateway.ts';
 import { addModelRoutes } from './model-routes.ts';
 import { Held } from './openai/body-budget.ts';
-import { readRequest } from './openai/read-request.ts';
+import { type ModelRequest, readRequest } from './openai/read-request.ts';
 import { ROUTES, type Route } from './openai/routes.ts';
 import { addPredictRoutes } from './predict-routes.ts';
 import type { Build } from './registry/store.ts';
@@ -76,8 +77,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
     const asked = await readRequest(incoming, route, { bytesMax: gateway.config.limits.bodyBytesMax, held });
     const { name, stream, background, previous, rest } = asked;
     const said = classOf(incoming, stream, caller);
-    const { engineName, build, ...target } = resolve(gateway, name, caller);
-    const named = asked.named(engineName);
+    const { build, ...target } = resolve(gateway, name, caller);
     gateway.submit({
       route,
       incoming,
@@ -88,7 +88,7 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
       ...said,
       tenant: caller.tenant,
       stream,
-      body: build === undefined ? named : byDeployment(build, { route, response, body: asked.body, named }),
+      named: build === undefined ? asked.named : byDeployment(build, { route, response, asked }),
       held,
       prompt: asked.prompt && asked.body.subarray(asked.prompt.start, asked.prompt.end),
       rest,
@@ -105,10 +105,11 @@ async function take(gateway: Gateway, route: Route, { incoming, response, log }:
 /** What only a request through a deployment gets: its defaults, where the route has such parameters, and which build answers. */
 function byDeployment(
   build: Build,
-  { route, response, body, named }: { route: Route; response: ServerResponse; body: Buffer; named: readonly Buffer[] },
-): readonly Buffer[] {
+  { route, response, asked }: { route: Route; response: ServerResponse; asked: ModelRequest },
+): Asked['named'] {
   response.setHeader('x-stepgate-build', build.build);
-  return route.samples ? withDefaults(build, named, body) : named;
+  if (!route.samples) return asked.named;
+  return (engineName) => withDefaults(build, asked.named(engineName), asked.body);
 }
 
 function ready(c: Context, gateway: Gateway): Response {

@@ -55,22 +55,17 @@ export function resolve(gateway: Gateway, name: string | undefined, caller: Call
     const [base] = catalog.bases;
     if (base === undefined) throw noEngineYet();
     caller.checkTouch(base.name);
-    return { base: base.name, checkpoint: undefined, engineName: base.name, build: undefined };
+    return { base: base.name, checkpoint: undefined, build: undefined };
   }
   const resolution = resolveFor(caller, catalog, name);
   switch (resolution.kind) {
     case 'base': {
       const { base, build } = resolution;
-      return { base: base.name, checkpoint: undefined, engineName: base.name, build };
+      return { base: base.name, checkpoint: undefined, build };
     }
     case 'checkpoint': {
       const { checkpoint, build } = resolution;
-      return {
-        base: gateway.adapters.baseNameOf(checkpoint),
-        checkpoint,
-        engineName: checkpoint.adapter?.id ?? checkpoint.name,
-        build,
-      };
+      return { base: gateway.adapters.baseNameOf(checkpoint), checkpoint, build };
     }
     case 'refused':
       if (resolution.code === 'model_not_found' && catalog.bases.length === 0) throw noEngineYet();

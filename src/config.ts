@@ -2,6 +2,7 @@
 // Reads no file and no environment. The keys are in config-schema.ts, the wording of errors in config-problems.ts.
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { frozenBackend } from './config-backends.ts';
 import { ConfigError, readYaml, type Shape } from './config-problems.ts';
 import { type Address, configSchema, isLoopback } from './config-schema.ts';
 import {
@@ -23,7 +24,7 @@ export interface BackendConfig {
   readonly name: BackendName;
   /** Without a slash at its end. */
   readonly url: string;
-  readonly kind: 'vllm';
+  readonly kind: 'vllm' | 'sglang' | 'lorax' | 'openai-compatible';
   /** Undefined: learned from the engine. */
   readonly slots?: number | undefined;
   /** Undefined: not known. */
@@ -32,6 +33,11 @@ export interface BackendConfig {
   readonly runningMax?: number | undefined;
   /** Absolute, on the engine's machine. Undefined: it sees the store under the gateway's own path. */
   readonly storePath?: string | undefined;
+  /** These three are of openai-compatible alone. What callers may name as its bases. */
+  readonly bases?: readonly BaseName[] | undefined;
+  /** Model -> the template of what its checkpoints are called there; see model-template.ts. */
+  readonly models?: Readonly<Record<string, string>> | undefined;
+  readonly health?: 'models' | 'none' | undefined;
   /** Absolute. What is in it is read by access/credentials.ts. */
   readonly keyFile?: string | undefined;
   /** The name of an environment variable. */
@@ -215,9 +221,8 @@ function freeze(raw: z.output<typeof configSchema>, directory: string): Config {
     tls: tls && Object.freeze({ certFile: resolve(directory, tls.certFile), keyFile: resolve(directory, tls.keyFile) }),
     backends: Object.freeze(
       raw.backends.map((row) =>
-        Object.freeze({
+        frozenBackend({
           ...row,
-          name: as<BackendName>(row.name),
           ...(row.keyFile && { keyFile: whole(row.keyFile) }),
           ...(row.caFile && { caFile: whole(row.caFile) }),
         }),

@@ -8,7 +8,7 @@ import type { Fleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import type { CordonRow, CordonRows } from './registry/store.ts';
 import type { RouterEvent } from './router/events.ts';
-import { type BackendState, isOpen, isUnloading, type RouterState } from './router/state.ts';
+import { type BackendState, isOpen, isService, isUnloading, type RouterState } from './router/state.ts';
 
 const LOOK_MS = 50;
 
@@ -113,7 +113,9 @@ export class Cordons {
     const { state, waitMsMax } = this.#parts;
     const backend = state.backends.get(name);
     if (backend === undefined || !isOpen(backend)) return;
-    const others = [...state.backends.values()].filter((other) => other !== backend && isOpen(other));
+    const others = [...state.backends.values()].filter(
+      (other) => other !== backend && isOpen(other) && isService(other) === isService(backend),
+    );
     const alone = [...backend.bases].filter((base) => !others.some(({ bases }) => bases.has(base)));
     if (alone.length === 0) return;
     throw new StepgateError(

@@ -41,6 +41,14 @@ export interface Adapter {
   readonly rank: number;
 }
 
+/** What is loaded and asked for by name: the weights of one revision of one checkpoint. */
+export interface Weights {
+  readonly id: AdapterId;
+  /** The directory of their files, absolute; undefined: none are here, and only services that find them by name serve them. */
+  readonly path: string | undefined;
+  readonly checkpoint: Pick<Checkpoint, 'id' | 'name' | 'model' | 'step'>;
+}
+
 export type CheckpointState =
   | { readonly kind: 'servable' }
   /** Known, but no engine would serve it, or it would serve it wrongly; `reasons` are sentences for people. */
@@ -69,6 +77,8 @@ export interface Checkpoint {
   readonly revision: number;
   /** Undefined when unservable files were never taken into the store. */
   readonly adapter: Adapter | undefined;
+  /** In the place of `adapter`: no files of it are here, and services that find it by its name serve it. */
+  readonly hosted?: AdapterId | undefined;
   /** The base it needs; undefined means the fleet's only base. */
   readonly base: BaseName | undefined;
   /** Where the files came from (a trainer's directory), for people and for rescans. */
@@ -148,6 +158,13 @@ export type Why =
   | 'quarantine'
   /** Unloaded because the engine listed more adapters than it has slots for. */
   | 'surplus';
+
+/** Undefined: it is not servable, and nothing of it was taken in. */
+export function weightsOf(checkpoint: Checkpoint): Weights | undefined {
+  const { adapter, hosted } = checkpoint;
+  const id = adapter?.id ?? hosted;
+  return id === undefined ? undefined : { id, path: adapter?.path, checkpoint };
+}
 
 export function assertNever(value: never): never {
   throw new Error(`unreachable: ${JSON.stringify(value)}`);

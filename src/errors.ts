@@ -113,6 +113,13 @@ export const ERRORS = {
     'never',
     'No such route. The gateway forwards an exact list of routes (`docs/api.md`).',
   ),
+  route_not_served: spec(
+    404,
+    'not_found_error',
+    'client',
+    'never',
+    'The engines that serve this model are of a kind that lacks the route, or does not obey an adapter on it ([engines.md](engines.md)).',
+  ),
   method_not_allowed: spec(
     405,
     'invalid_request_error',

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { answerMade } from './backends/background.ts';
+import type { Dialect } from './backends/driver.ts';
 import { forward, type Running } from './backends/forward.ts';
 import type { Deadlines, ForwardEnd } from './backends/forwarding.ts';
 import { requestHeaders } from './backends/headers.ts';
@@ -18,7 +19,7 @@ import { headerText } from './openai/header-text.ts';
 import type { Upload } from './openai/read-form.ts';
 import type { Route } from './openai/routes.ts';
 import { comment, errorEvent } from './openai/sse.ts';
-import type { Outcome, Target } from './router/events.ts';
+import type { Outcome } from './router/events.ts';
 
 /** What a request turned out to be, once its body was read and its name resolved. */
 export interface Asked {
@@ -38,8 +39,8 @@ export interface Asked {
   readonly sweep: string | undefined;
   readonly tenant: TenantId;
   readonly stream: boolean;
-  /** The original bytes with only the model's name replaced by the engine's. */
-  readonly body: readonly Buffer[];
+  /** The original bytes with only the model's name replaced by the engine's, in pieces that share their memory. */
+  readonly named: (engineName: string) => readonly Buffer[];
   /** Its body's bytes in memory: released when it is over. */
   readonly held: Held;
   /** The bytes of its messages, prompt or input, as they were written. */
@@ -60,6 +61,8 @@ export interface Destination {
   readonly pool: Dispatcher;
   /** Put before the route's path. */
   readonly prefix: string;
+  /** How it is told which model is meant. */
+  readonly dialect: Dialect;
 }
 
 /** How a request ended, for metrics: answered, answered with an error of the engine's own, or an error of ours. */
@@ -76,13 +79,6 @@ export function judged({ rest }: Asked, code: OutcomeCode, status = 0): Outcome 
   // An upload that comes slowly keeps its engine waiting.
   const isLate = code === 'deadline_exceeded' && rest === undefined;
   return code === 'backend_error' || isLate ? 'failed' : undefined;
-}
-
-/** What it needs of an engine. */
-export function targetOf({ base, checkpoint }: Pick<Asked, 'base' | 'checkpoint'>): Target {
-  if (checkpoint?.adapter === undefined) return { kind: 'base', base };
-  const { id, rank } = checkpoint.adapter;
-  return { kind: 'adapter', adapter: id, model: checkpoint.model, base, rank };
 }
 
 /** The engine did not take it, and nothing reached the caller. */
@@ -164,8 +160,9 @@ export class Exchange {
         rest: rest?.send(),
         response,
         responseHeaders: response.headersSent ? {} : this.#headers(),
-        echo: this.#echo(),
+        echo: this.#echo(destination),
         replayable: true,
+        unknownModel: destination.dialect.unknownModel,
         mayAskAnother: () => rest?.sent !== true && this.#listener.mayAskAnother(this),
         typedEvents: route.typedEvents,
         deadlines: this.#deadlines(),
@@ -176,10 +173,14 @@ export class Exchange {
 
   /** Where the engine keeps the answer, under an id that says where it is. */
   #body(destination: Destination): readonly Buffer[] {
-    const { route, base, checkpoint, body, background } = this.asked;
+    const { dialect } = destination;
+    const { route, background } = this.asked;
+    const from = dialect.modelOf(this.asked);
+    let body = this.asked.named(from);
+    if (dialect.membersOf !== undefined)
+      for (const [name, value] of Object.entries(dialect.membersOf(this.asked))) body = appendMember(body, name, value);
     if (!route.keeps) return body;
-    const [from, to] = [checkpoint?.adapter?.id ?? checkpoint?.name ?? base, this.model];
-    const id = answerId({ backend: destination.name, from, to });
+    const id = answerId({ backend: destination.name, from, to: this.model });
     if (background) this.#made = () => answerMade(destination, id, this.#config.deadlines.wholeMs);
     return appendMember(body, 'request_id', id);
   }
@@ -198,11 +199,13 @@ export class Exchange {
     };
   }
 
-  #echo(): Rewriter | undefined {
+  #echo({ dialect }: Destination): Rewriter | undefined {
     const { route, base, checkpoint } = this.asked;
     if (route.wording !== undefined) return route.wording.answers(this.model);
-    if (route.echo === 'none' || checkpoint === undefined) return undefined;
-    const from = route.echo === 'base' ? base : (checkpoint.adapter?.id ?? checkpoint.name);
+    if (route.echo === 'none') return undefined;
+    if (!dialect.echoes) return echoOf({ from: undefined, to: this.model });
+    if (checkpoint === undefined) return undefined;
+    const from = route.echo === 'base' ? base : dialect.modelOf(this.asked);
     return echoOf({ from, to: checkpoint.name });
   }
 
@@ -214,6 +217,11 @@ export class Exchange {
       case 'busy':
       case 'unavailable':
         if (this.asked.response.destroyed) return this.#onClose();
+        if (end.kind === 'missing' && end.gone && this.asked.checkpoint === undefined)
+          return this.reject(
+            'backend_error',
+            `engine ${this.placed?.backend} has no model "${this.asked.base}": ${end.message}`,
+          );
         return this.#listener.bounced(this, end);
       case 'left':
         this.#finish();

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { Credentials } from './access/credentials.ts';
 import { Backend, type Sighting } from './backends/backend.ts';
 import type { BackendConfig, Config } from './config.ts';
-import type { AdapterId, BackendName, BaseModel } from './domain.ts';
+import type { AdapterId, BackendName, BaseModel, ModelName } from './domain.ts';
 import { as } from './domain.ts';
 import type { Journal } from './journal.ts';
 import type { RouterEvent } from './router/events.ts';
@@ -190,11 +190,17 @@ export class Fleet {
   }
 
   #up(member: Member, sighting: Sighting): void {
-    const { name, rankMax, runningMax } = member.made.row;
-    const bases = sighting.bases.map((base) => base.name);
-    const adapters = this.#ours(member, sighting);
+    const { name: backend, rankMax, runningMax, models } = member.made.row;
     const { slots, startedAt } = sighting;
-    this.#options.feed({ type: 'backendUp', backend: name, bases, slots, rankMax, runningMax, startedAt, adapters });
+    this.#options.feed({
+      type: 'backendUp',
+      backend,
+      bases: sighting.bases.map((base) => base.name),
+      ...{ slots, rankMax, runningMax, startedAt },
+      models: models && new Set(Object.keys(models) as ModelName[]),
+      routes: member.backend.dialect.routes,
+      adapters: this.#ours(member, sighting) ?? [],
+    });
     this.#options.onUp();
   }
 
@@ -209,12 +215,13 @@ export class Fleet {
     const { name } = member.backend;
     const adapters = this.#ours(member, sighting);
     const { slots, running, waiting } = sighting;
-    const gauges = { running, waiting };
+    const gauges = running === undefined || waiting === undefined ? undefined : { running, waiting };
     this.#options.feed({ type: 'observed', backend: name, askedAt, slots, adapters, gauges });
   }
 
-  /** The adapters of ours that it lists, each loaded from where our store keeps it. */
-  #ours(member: Member, { adapters }: Sighting): AdapterId[] {
+  /** The adapters of ours that it lists, each loaded from where our store keeps it; undefined: it lists none of any. */
+  #ours(member: Member, { adapters }: Sighting): AdapterId[] | undefined {
+    if (adapters === undefined) return undefined;
     const ours: AdapterId[] = [];
     const foreign: string[] = [];
     const { backend } = member;

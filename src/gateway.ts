@@ -8,8 +8,8 @@ import { affinityOf } from './affinity.ts';
 import type { Config } from './config.ts';
 import { Cordons } from './cordons.ts';
 import type { Deployments } from './deployments/deployments.ts';
-import { type AdapterId, as, assertNever, type Checkpoint, type TicketId } from './domain.ts';
-import { type Asked, type Bounce, Exchange, judged, type OutcomeCode, targetOf } from './exchange.ts';
+import { type AdapterId, as, assertNever, type Checkpoint, type TicketId, weightsOf } from './domain.ts';
+import { type Asked, type Bounce, type Destination, Exchange, judged, type OutcomeCode } from './exchange.ts';
 import { Fleet, type NextFleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import { levelsOf } from './levels.ts';
@@ -22,6 +22,7 @@ import type { AdapterTarget, RouterEvent } from './router/events.ts';
 import { Router } from './router/router.ts';
 import type { Sources } from './sources/sources.ts';
 import { Sweeps } from './sweeps.ts';
+import { adapterTargetOf, targetOf } from './targets.ts';
 import { TicketTable } from './ticket-table.ts';
 import { tellTrouble } from './troubles.ts';
 
@@ -169,9 +170,9 @@ export class Gateway {
     const { base, checkpoint } = asked;
     const target = targetOf({ base, checkpoint });
     const affinity = this.router.isShared(target) ? affinityOf(asked) : undefined;
-    const { tenant, near } = asked;
+    const { tenant, near, route } = asked;
     const kind = this.sweeps.take(ticket, asked);
-    this.#feed({ type: 'arrived', ticket, target, class: kind, tenant, affinity, near });
+    this.#feed({ type: 'arrived', ticket, target, class: kind, tenant, route: route.path, affinity, near });
     if (exchange.placed === undefined) exchange.hold();
   }
 
@@ -196,6 +197,8 @@ export class Gateway {
       const backend = placed?.backend;
       this.#log.warn({ backend, model, requestId: asked.requestId, about: end.message }, `engine: ${end.kind}`);
       if (end.kind === 'refused' && placed !== undefined) this.fleet.at(placed.destination)?.suspect(end.message);
+      if (end.kind === 'missing' && end.gone && placed !== undefined)
+        this.#disown(exchange, placed.destination, end.message);
       exchange.placed = undefined;
       this.#feed({ type: 'ended', ticket, outcome: end.kind });
       if (this.#exchanges.get(ticket) === undefined) return;
@@ -203,6 +206,14 @@ export class Gateway {
       if (exchange.placed === undefined) exchange.hold();
     },
   };
+
+  /** The service has no such checkpoint, whatever its template says: what is loaded there next fails, with this. */
+  #disown({ asked }: Exchange, destination: Destination, about: string): void {
+    const id = asked.checkpoint && weightsOf(asked.checkpoint)?.id;
+    if (id === undefined) return;
+    const model = destination.dialect.modelOf(asked);
+    this.fleet.at(destination)?.disown(id, `it has no model "${model}": ${about}`);
+  }
 
   #forget(exchange: Exchange, code: OutcomeCode, status: number): void {
     const { asked, model, placed } = exchange;
@@ -275,8 +286,7 @@ export class Gateway {
 
   #adapterTargetOf(checkpoint: Checkpoint): AdapterTarget | undefined {
     const base = this.adapters.baseOf(checkpoint)?.name;
-    const target = base === undefined ? undefined : targetOf({ base, checkpoint });
-    return target?.kind === 'adapter' ? target : undefined;
+    return base === undefined ? undefined : adapterTargetOf(checkpoint, base);
   }
 
   get inFlight(): number {

@@ -2,8 +2,8 @@
 // former, and puts both into the config that everything else goes by. Who changes them, and when that counts, is reload.ts'.
 
 import { type BackendConfig, type Config, ConfigError } from './config.ts';
-import { addedBackend } from './config-backends.ts';
-import { as, type BackendName } from './domain.ts';
+import { addedBackend, frozenBackend } from './config-backends.ts';
+import type { BackendName } from './domain.ts';
 import { backendOf } from './engines/spec.ts';
 import { StepgateError } from './errors.ts';
 import type { BackendRow, BackendRows } from './registry/store.ts';
@@ -115,7 +115,7 @@ function added({ name, settings, who, sinceMs }: BackendRow): JoinedBackend {
     throw new ConfigError([
       `the backend "${name}", which was added by the admin API, is not one that this version can use: ${read.error.issues[0]?.message}`,
     ]);
-  return { config: Object.freeze({ ...read.data, name: as<BackendName>(name) }), origin: 'api', who, sinceMs };
+  return { config: frozenBackend(read.data), origin: 'api', who, sinceMs };
 }
 
 function rowOf({ config: { name, ...settings }, who, sinceMs }: JoinedBackend): BackendRow {

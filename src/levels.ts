@@ -24,7 +24,7 @@ export function levelsOf({ registry, fleet, router, reservations, cordons, bodie
       up: member.state === 'up',
       cordoned: cordons.of(name) !== undefined,
       ejected: known !== undefined && known.health.standing.kind !== 'whole',
-      slots: known?.slots ?? 0,
+      slots: member.backend.kind === 'openai-compatible' ? 0 : (known?.slots ?? 0),
       inFlight: known?.inFlight ?? 0,
       residency,
     };

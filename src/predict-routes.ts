@@ -79,7 +79,7 @@ async function predict(
     access.meter(caller, response);
     caller.checkTouch(name);
     const { chat } = gateway.deployments.get(name, (one) => caller.mayTouch(one));
-    const { engineName, build, ...target } = resolve(gateway, name, caller);
+    const { build, ...target } = resolve(gateway, name, caller);
     if (build === undefined) throw new Error(`${name} is a deployment, and leads nowhere as one`);
     const { prompt, members } = translate(build, parse(body).request);
     response.setHeader('x-stepgate-build', build.build);
@@ -88,7 +88,7 @@ async function predict(
       ...classOf(incoming, false, caller),
       tenant: caller.tenant,
       stream: false,
-      body: [Buffer.from(JSON.stringify({ model: engineName, ...members }))],
+      named: (engineName) => [Buffer.from(JSON.stringify({ model: engineName, ...members }))],
       held,
       prompt: Buffer.from(prompt),
       rest: undefined,

@@ -13,6 +13,7 @@ import type { AdapterTarget, Reservation, ReservedFor, RouterEvent } from './rou
 import { backendsOf } from './router/reservation-plan.ts';
 import { keptFor, refusal } from './router/reservations.ts';
 import type { RouterState } from './router/state.ts';
+import { adapterTargetOf } from './targets.ts';
 
 export interface ReservationsParts {
   readonly rows: ReservationRows;
@@ -214,11 +215,9 @@ export class Reservations {
   }
 
   #targetOf(checkpoint: Checkpoint): AdapterTarget {
-    const { adapter, model } = checkpoint;
-    if (adapter === undefined)
-      throw new StepgateError('checkpoint_not_servable', `${checkpoint.name} has no adapter to load.`);
-    const base = this.#parts.adapters.baseNameOf(checkpoint);
-    return { kind: 'adapter', adapter: adapter.id, model, base, rank: adapter.rank };
+    const target = adapterTargetOf(checkpoint, this.#parts.adapters.baseNameOf(checkpoint));
+    if (target !== undefined) return target;
+    throw new StepgateError('checkpoint_not_servable', `${checkpoint.name} has no adapter to load.`);
   }
 
   #view(row: ReservationRow): Reserved {

@@ -90,5 +90,5 @@ export function* inUse(router: RouterState, fleet: Fleet): Iterable<string> {
   for (const { target } of router.tickets.values()) if (target.kind === 'adapter') yield target.adapter;
   // Also while an engine is down: it may only be out of reach. And under names that no live checkpoint has any more.
   for (const { backend } of fleet.members.values())
-    for (const root of backend.sighting?.adapters.values() ?? []) yield basename(root);
+    for (const root of backend.sighting?.adapters?.values() ?? []) yield basename(root);
 }

@@ -1,8 +1,8 @@
 // The engines, the true residency of each adapter on them, which of them are drained, and those that are added here beside the config's.
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
-import { addedBackend } from '../config-backends.ts';
-import { as, type BackendName } from '../domain.ts';
+import { addedBackend, frozenBackend } from '../config-backends.ts';
+import type { BackendName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Member } from '../fleet.ts';
 import type { Gateway } from '../gateway.ts';
@@ -40,8 +40,7 @@ export function addBackends(admin: Hono<Env>, gateway: Gateway, reloads: Reloads
 /** Rows as in the config, kept in the database. */
 function addJoining(admin: Hono<Env>, { cordons, fleet }: Gateway, { joined, rejoin }: Joining): void {
   admin.post('/admin/v1/backends', async (c) => {
-    const row = await parseBody(c, addedBackend);
-    const config = Object.freeze({ ...row, name: as<BackendName>(row.name) });
+    const config = frozenBackend(await parseBody(c, addedBackend));
     await rejoin({
       kind: 'add',
       backend: { config, origin: 'api', who: c.get('caller').who, sinceMs: Date.now() },
@@ -92,6 +91,7 @@ function viewOf(gateway: Gateway, name: BackendName, { backend, state, about }: 
   });
   return {
     name,
+    kind: backend.kind,
     url: backend.url,
     state,
     about,
@@ -99,7 +99,8 @@ function viewOf(gateway: Gateway, name: BackendName, { backend, state, about }: 
     /** null: it is not drained. */
     drain:
       drain === undefined ? null : { state: drain.state, who: drain.who, since: new Date(drain.sinceMs).toISOString() },
-    slots: known?.slots ?? null,
+    /** null: not known yet, or a service, which has none. */
+    slots: backend.kind === 'openai-compatible' ? null : (known?.slots ?? null),
     inFlight: known?.inFlight ?? 0,
     adapters,
   };

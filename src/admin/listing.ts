@@ -2,7 +2,7 @@
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import type { BackendConfig } from '../config.ts';
-import type { BackendName, BaseName, Checkpoint, ModelName } from '../domain.ts';
+import { type BackendName, type BaseName, type Checkpoint, type ModelName, weightsOf } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { metricOf } from '../openai/fine-tuning.ts';
@@ -76,6 +76,8 @@ function viewWith(gateway: Gateway, checkpoint: Checkpoint, names: ReadonlyMap<n
     warnings: checkpoint.warnings,
     ...readiness(gateway, checkpoint),
     source: checkpoint.source,
+    /** No files of it are here: services find it by its name. */
+    hosted: checkpoint.hosted !== undefined,
     bytes: adapter?.bytes ?? null,
     rank: adapter?.rank ?? null,
     digest: adapter?.digest ?? null,
@@ -94,10 +96,13 @@ function viewWith(gateway: Gateway, checkpoint: Checkpoint, names: ReadonlyMap<n
 
 /** Which engines would load it, as far as their limits are known; `refusing` with the rank that each allows. */
 function readiness(gateway: Gateway, checkpoint: Checkpoint) {
-  const { adapter, state } = checkpoint;
-  if (state.kind !== 'servable' || adapter === undefined) return { readyOn: [], refusing: [] };
+  const { adapter, state, model } = checkpoint;
+  if (state.kind !== 'servable') return { readyOn: [], refusing: [] };
   const base = gateway.adapters.baseOf(checkpoint)?.name;
-  const { ready, refusing } = servableOn(adapter.rank, backendsOf(gateway, base));
+  const able = backendsOf(gateway, base).filter(({ models }) =>
+    models === undefined ? adapter !== undefined : Object.hasOwn(models, model),
+  );
+  const { ready, refusing } = servableOn(adapter?.rank ?? 0, able);
   return {
     readyOn: ready.map(({ name }) => name),
     refusing: refusing.map(({ name, rankMax }) => ({ name, rankMax })),
@@ -112,10 +117,11 @@ function backendsOf(gateway: Gateway, base: BaseName | undefined): readonly Back
   });
 }
 
-function residents(gateway: Gateway, { adapter }: Checkpoint): BackendName[] {
-  if (adapter === undefined) return [];
+function residents(gateway: Gateway, checkpoint: Checkpoint): BackendName[] {
+  const weights = weightsOf(checkpoint);
+  if (weights === undefined) return [];
   return [...gateway.router.state.backends.values()]
-    .filter((backend) => backend.held.get(adapter.id)?.residency.state === 'ready')
+    .filter((backend) => backend.held.get(weights.id)?.residency.state === 'ready')
     .map(({ name }) => name);
 }
 

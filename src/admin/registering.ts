@@ -7,6 +7,7 @@ import type { Checkpoint } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { asStepgateError, errorBody } from '../openai/error-body.ts';
+import { identify } from '../registry/arrivals.ts';
 import type { Progress } from '../sources/sources.ts';
 import type { Env } from '../web.ts';
 import { view } from './listing.ts';
@@ -17,23 +18,26 @@ const EVENT_MS = 500;
 export const from = {
   path: z.string().min(1).optional(),
   source: z.string().min(1).optional(),
+  hosted: z.literal(true).optional(),
   base: z.string().min(1).optional(),
 };
 export interface Registering {
   readonly name: string;
-  /** One of the two. */
+  /** One of the three; `hosted`: a service has it, and no files of it are here. */
   readonly path?: string | undefined;
   readonly source?: string | undefined;
+  readonly hosted?: true | undefined;
   readonly base?: string | undefined;
 }
 
 /** 201 with the checkpoint, or a stream of `progress` events that ends with `done` or `error`. */
 export async function register(c: Context<Env>, gateway: Gateway, request: Registering): Promise<Response> {
-  const { name, path, source, base } = request;
+  const { name, path, source, hosted, base } = request;
   const more = base === undefined ? {} : { base };
-  if ((path === undefined) === (source === undefined))
-    throw new StepgateError('invalid_request', 'write either `path` or `source`', { param: 'path' });
+  if ([path, source, hosted].filter((one) => one !== undefined).length !== 1)
+    throw new StepgateError('invalid_request', 'write one of `path`, `source` and `hosted`', { param: 'path' });
   const take = async (signal: AbortSignal, onProgress: (progress: Progress) => void): Promise<Checkpoint> => {
+    if (hosted === true) return registerHosted(gateway, { name, ...more });
     if (source === undefined) return gateway.registry.register({ name, path: path ?? '', ...more });
     return gateway.sources.bring(source, { signal, onProgress }, ({ dir, uri }) =>
       gateway.registry.register({ name, path: dir, source: uri, ...more }),
@@ -57,6 +61,15 @@ export async function register(c: Context<Env>, gateway: Gateway, request: Regis
       await send({ type: 'error', ...errorBody(asStepgateError(thrown)) });
     }
   });
+}
+
+/** @throws StepgateError checkpoint_not_servable: no service has its model */
+function registerHosted(gateway: Gateway, request: { name: string; base?: string }): Promise<Checkpoint> {
+  const { model } = identify(request.name);
+  if (gateway.config.backends.some(({ models }) => models !== undefined && Object.hasOwn(models, model)))
+    return gateway.registry.registerHosted(request);
+  const message = `no backend of the config has ${model} under its \`models\`, so that nobody would serve ${request.name}: docs/engines.md says how`;
+  throw new StepgateError('checkpoint_not_servable', message, { param: 'name' });
 }
 
 /** Aborted when the caller leaves before it is answered. */

@@ -32,9 +32,6 @@ export function engineError(text: string, status: number): EngineError {
   };
 }
 
-/** vLLM: "The model `x` does not exist.", newer versions with a list of aliases after it. */
-export const saysNoModel = (error: EngineError): boolean => /^The model .* does not exist/s.test(error.message);
-
 /**
  * vLLM's word for an answer that it gave up, as it stops or is paused (`FinishReason.ABORT`): half an answer that looks whole. The
  * quotes are bare, so no text that a model generates can forge it. 0.2 us a chunk; one that is cut within these bytes is missed.

@@ -2,9 +2,9 @@
 // and unload end in a plain yes or no. It must not know the router, nor choose what is loaded.
 import { basename, posix } from 'node:path';
 import type { Dispatcher } from 'undici';
-import type { Adapter, AdapterId, BackendName } from '../domain.ts';
+import type { AdapterId, BackendName, BaseName, Weights } from '../domain.ts';
 import { isNobodyThere, NoAnswer } from './ask.ts';
-import { type Driver, EngineDied, type LoadOutcome, type Probe, type UnloadOutcome } from './driver.ts';
+import { type Dialect, type Driver, EngineDied, type LoadOutcome, type Probe, type UnloadOutcome } from './driver.ts';
 import { type BackendKind, DRIVERS } from './drivers.ts';
 import { enginePool, type PoolOptions } from './pool.ts';
 
@@ -30,6 +30,10 @@ export interface BackendOptions {
   readonly slots?: number | undefined;
   /** Where the engine sees the adapter store, when it mounts it under another path than the gateway's. */
   readonly storePath?: string | undefined;
+  /** These three are of a service that finds checkpoints by their names; see config.ts. */
+  readonly bases?: readonly BaseName[] | undefined;
+  readonly models?: Readonly<Record<string, string>> | undefined;
+  readonly health?: 'models' | 'none' | undefined;
   readonly credentials?: Omit<PoolOptions, 'connectMs'> | undefined;
   /** These two are read at each use, but for `connectMs`: they may change. */
   readonly deadlines: { readonly connectMs: number; readonly loadMs: number };
@@ -44,6 +48,8 @@ export type Unloaded = Exclude<UnloadOutcome, { kind: 'unknown' }>;
 const MISSES_MAX = 2;
 /** A first token may take this long on a cold engine. */
 const LEARN_MS = 10_000;
+/** The load that finds it out is asked for at once. */
+const DISOWNED_MS = 1_000;
 /** Before an outcome that nobody knows is asked for again: doubled each time, up to the second. */
 const ASK_AGAIN_MS = { first: 250, max: 5_000 };
 
@@ -54,11 +60,13 @@ export class Backend {
   readonly prefix: string;
   /** For forward.ts too. Made for the url's origin. */
   readonly pool: Dispatcher;
+  readonly kind: BackendKind;
   readonly #options: BackendOptions;
   readonly #driver: Driver;
   readonly #closing = new AbortController();
   /** Lives while the engine is up; loads and unloads end with it. */
   #era: AbortController | undefined;
+  readonly #disowned = new Map<AdapterId, { readonly about: string; readonly untilMs: number }>();
   #about = 'not looked at yet';
   #sighting: Sighting | undefined;
   /** When the question was put that #sighting answers. */
@@ -75,7 +83,16 @@ export class Backend {
     this.prefix = new URL(url).pathname.replace(/\/$/, '');
     this.pool = enginePool(new URL(url).origin, { connectMs: deadlines.connectMs, ...options.credentials });
     this.#options = options;
-    this.#driver = DRIVERS[kind]({ url, slots, dispatcher: this.pool });
+    this.kind = kind;
+    this.#driver = DRIVERS[kind]({
+      ...{ url, slots, dispatcher: this.pool, pathFor: (path) => this.pathFor(path) },
+      ...{ bases: options.bases, models: options.models, health: options.health },
+    });
+  }
+
+  /** How requests for it name what they want. */
+  get dialect(): Dialect {
+    return this.#driver;
   }
 
   get isUp(): boolean {
@@ -123,11 +140,22 @@ export class Backend {
     return storePath === undefined ? path : posix.join(storePath, basename(path));
   }
 
-  load(adapter: Adapter): Promise<Loaded> {
-    const seen: Adapter = { ...adapter, path: this.pathFor(adapter.path) };
+  /** A request was told that there is no such model: so is who loads it next, and soon. */
+  disown(adapter: AdapterId, about: string): void {
+    this.#disowned.set(adapter, { about, untilMs: performance.now() + DISOWNED_MS });
+  }
+
+  load(weights: Weights): Promise<Loaded> {
+    const { path, id } = weights;
+    const disowned = this.#disowned.get(id);
+    this.#disowned.delete(id);
+    if (disowned !== undefined && performance.now() < disowned.untilMs)
+      return Promise.resolve({ kind: 'failed', fault: 'adapter', message: disowned.about });
+    const seen: Weights = { ...weights, path: path === undefined ? undefined : this.pathFor(path) };
     return this.#settle<LoadOutcome, Loaded>({
       request: (signal) => this.#driver.load(seen, signal),
-      proven: ({ adapters }) => (adapters.get(seen.id) === seen.path ? { kind: 'loaded' } : undefined),
+      proven: ({ adapters }) =>
+        seen.path !== undefined && adapters?.get(seen.id) === seen.path ? { kind: 'loaded' } : undefined,
       failed: (message) => ({ kind: 'failed', fault: 'backend', message }),
     });
   }
@@ -135,7 +163,7 @@ export class Backend {
   unload(adapter: AdapterId): Promise<Unloaded> {
     return this.#settle<UnloadOutcome, Unloaded>({
       request: (signal) => this.#driver.unload(adapter, signal),
-      proven: ({ adapters }) => (adapters.has(adapter) ? undefined : { kind: 'unloaded' }),
+      proven: ({ adapters }) => (adapters?.has(adapter) === false ? { kind: 'unloaded' } : undefined),
       failed: (message) => ({ kind: 'failed', message }),
     });
   }
@@ -265,7 +293,8 @@ const isOther = (before: Probe | undefined, now: Probe): boolean =>
 function describe(kind: BackendKind, { version, bases, slots }: Sighting, note: string | undefined): string {
   const what = [kind, ...(version === undefined ? [] : [version])].join(' ');
   const names = bases.map(({ name }) => name).join(', ');
-  const line = `${what}, base ${names}, ${slots} ${slots === 1 ? 'slot' : 'slots'}`;
+  const room = kind === 'openai-compatible' ? 'no slots' : `${slots} ${slots === 1 ? 'slot' : 'slots'}`;
+  const line = `${what}, base ${names}, ${room}`;
   return note === undefined ? line : `${line}; ${note}`;
 }
 

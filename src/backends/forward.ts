@@ -7,7 +7,7 @@ import { type ErrorCode, StepgateError } from '../errors.ts';
 import type { Rewriter } from '../openai/echo.ts';
 import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
-import { endsInError, engineError, GAVE_UP, isGivenUp, saysNoModel } from './answers.ts';
+import { endsInError, engineError, GAVE_UP, isGivenUp } from './answers.ts';
 import { deadlineIn, join, leave } from './deadlines.ts';
 import type { ForwardEnd, Forwarding } from './forwarding.ts';
 import { isEncoded, responseHeaders } from './headers.ts';
@@ -115,11 +115,17 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
       return this.#stop('backend_error', 'The engine answered in a content-encoding that it was not asked for.');
     }
     const ok = status < 300 && (this.#isStream || !this.#held);
-    const collect = (status === 404 && this.#request.replayable) || (this.#held && !ok);
+    const collect = (status >= 400 && this.#mayBeUnknown(status)) || (this.#held && !ok);
     if ((status === 429 || status === 503) && this.#request.mayAskAnother?.()) return this.#sendBack(status);
     this.#phase = collect ? 'collect' : 'pass';
     // A stream's head goes out even if the first token is far, but in one write with it when it is here.
     if (this.#isStream && !collect && !this.#held) process.nextTick(this.#flushHead);
+  }
+
+  /** It can be told from the answer's text alone. */
+  #mayBeUnknown(status: number): boolean {
+    const { replayable, unknownModel } = this.#request;
+    return replayable && unknownModel?.statuses.includes(status) === true;
   }
 
   #sendBack(status: 429 | 503): void {
@@ -249,8 +255,9 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
 
   #answerCollected(): void {
     const error = engineError(Buffer.concat(this.#collected).toString('utf8'), this.#status);
-    if (this.#request.replayable && this.#status === 404 && saysNoModel(error)) {
-      this.#finish({ kind: 'missing', message: error.message });
+    const { unknownModel } = this.#request;
+    if (unknownModel && this.#mayBeUnknown(this.#status) && unknownModel.says(error, this.#status)) {
+      this.#finish({ kind: 'missing', message: error.message, gone: !unknownModel.isForgotten });
       return;
     }
     if (this.#held) {

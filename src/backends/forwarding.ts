@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { ErrorCode } from '../errors.ts';
 import type { Rewriter } from '../openai/echo.ts';
+import type { UnknownModel } from './driver.ts';
 
 export interface Forwarding {
   readonly dispatcher: Dispatcher;
@@ -22,6 +23,8 @@ export interface Forwarding {
   readonly echo: Rewriter | undefined;
   /** It may be sent once more: then `missing` and `refused` are reported instead of answered. */
   readonly replayable: boolean;
+  /** Which of the engine's errors say that it does not have the model; left out: none is looked at. */
+  readonly unknownModel?: UnknownModel | undefined;
   /** Asked when the engine answers 429 or 503: whether it may be sent elsewhere instead of that answer being passed on. Left out: no. */
   readonly mayAskAnother?: (() => boolean) | undefined;
   /** The route's streams are typed events (`event:` lines). */
@@ -41,8 +44,8 @@ export interface Deadlines {
 export type ForwardEnd =
   /** The engine answered, whatever its status; the answer has been written. A stream that told of a failure of the engine's is a 500. */
   | { readonly kind: 'done'; readonly status: number }
-  /** 404: the engine does not know the adapter. */
-  | { readonly kind: 'missing'; readonly message: string }
+  /** The engine does not know the adapter. `gone`: nor will it when it is loaded again. */
+  | { readonly kind: 'missing'; readonly message: string; readonly gone: boolean }
   /** No connection: nothing was sent. */
   | { readonly kind: 'refused'; readonly message: string }
   /** 429 or 503, and `mayAskAnother` said so. */

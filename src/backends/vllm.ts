@@ -1,9 +1,19 @@
 // The driver for vLLM: its routes, and what its answers mean. Remembers nothing and decides nothing; refusals are read in vllm-refusals.ts.
 // Facts are of vLLM 0.32.0. Never `load_inplace`: the flag sticks, and the adapter is then re-read at every step (vllm#41482).
 import { z } from 'zod';
-import { type Adapter, type AdapterId, as, type BaseName } from '../domain.ts';
-import { type Answer, ask, type Line, NoAnswer } from './ask.ts';
-import { type Driver, EngineDied, type LoadOutcome, type Probe, type Slots, type UnloadOutcome } from './driver.ts';
+import type { AdapterId, Weights } from '../domain.ts';
+import { type Answer, ask, type Line } from './ask.ts';
+import {
+  type Dialect,
+  type Driver,
+  EngineDied,
+  type LoadOutcome,
+  type Probe,
+  type Slots,
+  type UnloadOutcome,
+  WITHOUT_FILES,
+} from './driver.ts';
+import { askedForKey, asNoAnswer, confirm, isKeyless, parseJson, readModelList, unanswered } from './model-list.ts';
 import { declares, seriesOf } from './prometheus.ts';
 import {
   isAlreadyLoaded,
@@ -21,23 +31,22 @@ const LORA_INFO = 'vllm:lora_requests_info';
 /** vLLM's own default for --max-loras. */
 const SLOTS_BY_DEFAULT = 1;
 
-const modelList = z.object({
-  object: z.literal('list'),
-  data: z.array(
-    z.object({
-      id: z.string(),
-      root: z.string().nullish(),
-      /** Null for a base, else the base's name. */
-      parent: z.string().nullish(),
-      max_model_len: z.number().nullish(),
-    }),
-  ),
-});
-type Card = z.infer<typeof modelList>['data'][number];
+const DIALECT: Dialect = {
+  modelOf: ({ base, checkpoint }) => (checkpoint === undefined ? base : (checkpoint.adapter?.id ?? checkpoint.name)),
+  echoes: true,
+  routes: undefined,
+  unknownModel: {
+    statuses: [404],
+    // Newer versions have a list of aliases after it.
+    says: ({ message }) => /^The model .* does not exist/s.test(message),
+    isForgotten: true,
+  },
+};
 
 /** `slots`: what the config says; it wins over the engine's word. */
 export function createVllmDriver({ slots, ...line }: Line & { readonly slots?: number | undefined }): Driver {
   return {
+    ...DIALECT,
     probe: (signal) => probe(line, slots, signal),
     learnSlots: (seen, signal) => learnSlots(line, seen, signal),
     load: (adapter, signal) => load(line, adapter, signal),
@@ -55,31 +64,15 @@ async function probe(line: Line, slots: number | undefined, signal: AbortSignal)
   ]);
   if (health.status === 503)
     throw new EngineDied(`${line.url} answers, but its engine has died (GET /health gave 503): restart it`);
-  const cards = readCards(line, models);
+  if (isKeyless(models)) throw askedForKey(line, '/v1/models', models);
+  const listed = readModelList(models);
+  if (listed === undefined) throw notVllm(line, '/v1/models', models);
   if (health.status !== 200) throw notVllm(line, '/health', health);
-  const ofAdapters = cards.filter((card) => card.parent != null);
   return {
-    bases: cards
-      .filter((card) => card.parent == null)
-      .map((card) => ({
-        name: as<BaseName>(card.id),
-        maxModelLen: card.max_model_len ?? undefined,
-        root: card.root ?? undefined,
-      })),
-    adapters: new Map(ofAdapters.map((card) => [card.id, card.root ?? ''])),
+    ...listed,
     version: readVersion(version),
     ...readMetrics(metrics, slots),
   };
-}
-
-function readCards(line: Line, models: Answer): Card[] {
-  if (models.status === 401 || models.status === 403)
-    throw new Error(
-      `${line.url} asks for an API key (GET /v1/models gave ${models.status}) and stepgate sends none: start the engine without --api-key`,
-    );
-  const list = models.status === 200 ? modelList.safeParse(parse(models.text)) : undefined;
-  if (list?.success !== true) throw notVllm(line, '/v1/models', models);
-  return list.data.data;
 }
 
 function notVllm({ url }: Line, path: string, { status, type }: Answer): Error {
@@ -113,7 +106,7 @@ function readSlots(metrics: string): number | undefined {
 }
 
 const readVersion = ({ status, text }: Answer): string | undefined =>
-  status === 200 ? z.object({ version: z.string() }).safeParse(parse(text)).data?.version : undefined;
+  status === 200 ? z.object({ version: z.string() }).safeParse(parseJson(text)).data?.version : undefined;
 
 /** Loading makes the gauge appear no more than listing does; one token of a base does, at once. */
 async function learnSlots(line: Line, { bases }: Probe, signal: AbortSignal): Promise<Slots> {
@@ -135,30 +128,18 @@ async function learnSlots(line: Line, { bases }: Probe, signal: AbortSignal): Pr
   );
 }
 
-async function load(line: Line, adapter: Adapter, signal: AbortSignal): Promise<LoadOutcome> {
-  const json = { lora_name: adapter.id, lora_path: adapter.path };
+async function load(line: Line, { id, path }: Weights, signal: AbortSignal): Promise<LoadOutcome> {
+  if (path === undefined) return WITHOUT_FILES;
+  const json = { lora_name: id, lora_path: path };
   try {
     const answer = await ask(line, { path: '/v1/load_lora_adapter', json }, signal);
     if (answer.status === 200) return { kind: 'loaded' };
-    if (isAlreadyLoaded(answer)) return await confirm(line, adapter, signal);
+    if (isAlreadyLoaded(answer)) return await confirm(line, { id, path }, signal);
     if (isFromBetween(answer)) return { kind: 'unknown', message: messageOf(answer) };
-    return { kind: 'failed', ...readRefusal(answer, adapter) };
+    return { kind: 'failed', ...readRefusal(answer, { id, path }) };
   } catch (error) {
-    const { kind, message } = asNoAnswer(error);
-    return kind === 'refused'
-      ? { kind: 'failed', fault: 'backend', message, unsent: true }
-      : { kind: 'unknown', message };
+    return unanswered(error);
   }
-}
-
-/** A name that is taken is ours only when it stands for our path. */
-async function confirm(line: Line, { id, path }: Adapter, signal: AbortSignal): Promise<LoadOutcome> {
-  const models = await ask(line, { path: '/v1/models' }, signal);
-  const root = modelList.safeParse(parse(models.text)).data?.data.find((card) => card.id === id)?.root;
-  if (root === path) return { kind: 'loaded' };
-  if (root == null) return { kind: 'unknown', message: `the engine says that it holds ${id}, but does not list it` };
-  const message = `the engine holds the name ${id} under another path, ${root}, so it is not used: unload it there, or restart the engine`;
-  return { kind: 'failed', fault: 'backend', message };
 }
 
 async function unload(line: Line, adapter: AdapterId, signal: AbortSignal): Promise<UnloadOutcome> {
@@ -171,19 +152,5 @@ async function unload(line: Line, adapter: AdapterId, signal: AbortSignal): Prom
   } catch (error) {
     const { kind, message } = asNoAnswer(error);
     return { kind: kind === 'refused' ? 'failed' : 'unknown', message };
-  }
-}
-
-/** Anything else that was thrown is a bug of ours, and not to be hidden in an outcome. */
-function asNoAnswer(error: unknown): NoAnswer {
-  if (error instanceof NoAnswer) return error;
-  throw error;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

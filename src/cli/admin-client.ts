@@ -15,6 +15,7 @@ export const backend = z.object({
   about: z.string().nullish(),
   drain: z.object({ state: z.enum(['draining', 'drained']), who: z.string(), since: z.string() }).nullish(),
   ejected: z.object({ trial: z.boolean(), until: z.string().nullable(), times: z.number() }).nullish(),
+  kind: z.string().nullish(),
   /** Where it is listed. */
   from: z.enum(['config', 'api', 'engine']),
   slots: z.number().nullish(),
@@ -63,6 +64,7 @@ export const checkpoint = z.object({
   readyOn: z.array(z.string()),
   refusing: z.array(z.object({ name: z.string(), rankMax: z.number() })),
   source: z.string(),
+  hosted: z.boolean().nullish(),
   bytes: z.number().nullish(),
   rank: z.number().nullish(),
   base: z.string().nullish(),

@@ -9,7 +9,7 @@ export function psCommand(terminal: Terminal): Command {
   return withAdmin(new Command('ps'))
     .summary('list backends, the adapters that they hold, and running sweeps')
     .description(
-      'List the backends and, for each, the adapters in its slots: their state and their requests in flight. Then the running sweeps: how far each is.',
+      'List the backends and, for each, what speaks there and the adapters in its slots: their state and their requests in flight. Then the running sweeps: how far each is.',
     )
     .option('--json', "print the admin API's answer")
     .addHelpText(
@@ -37,14 +37,16 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
     return;
   }
   const cells = rows.flatMap((row) => {
-    const slots = row.slots == null ? '?' : `${row.slots}`;
-    const own = [row.name, stateOf(row), `${row.adapters.length}/${slots}`, `${row.inFlight}`, row.from, row.url];
+    const slots = row.slots == null ? (row.kind === HOSTED ? '-' : '?') : `${row.slots}`;
+    const held = `${row.adapters.length}/${slots}`;
+    const own = [row.name, stateOf(row), held, `${row.inFlight}`, row.kind ?? '', row.from, row.url];
     return [
       own,
-      ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '', '']),
+      ...row.adapters.map((held) => [`  ${held.name ?? held.adapter}`, held.state, '', `${held.inFlight}`, '', '', '']),
     ];
   });
-  terminal.out(table(['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'FROM', 'URL'], cells, terminal.width));
+  const head = ['BACKEND, ADAPTER', 'STATE', 'SLOTS', 'IN FLIGHT', 'KIND', 'FROM', 'URL'];
+  terminal.out(table(head, cells, terminal.width));
   for (const { name, state, about, drain, ejected } of rows) {
     if (state !== 'up' && about) terminal.out(`${name}: ${about}`);
     else if (ejected) terminal.out(`${name}: ${sayEjected(ejected)}`);
@@ -54,6 +56,9 @@ function print(rows: z.output<typeof backends>['data'], terminal: Terminal): voi
       );
   }
 }
+
+/** It has no slots. */
+const HOSTED = 'openai-compatible';
 
 /** Those that the gateway started; one that has not been ready yet is no backend. */
 function printEngines(rows: z.output<typeof engines>['data'], terminal: Terminal): void {

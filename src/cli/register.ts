@@ -1,4 +1,5 @@
-// `stepgate register NAME FROM`: tell the gateway of a checkpoint that no watched directory holds, or that lies elsewhere. Thin over the admin API.
+// `stepgate register NAME FROM` (or --hosted): tell the gateway of a checkpoint that no watched directory holds, or that lies elsewhere. Thin over the
+// admin API.
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { z } from 'zod';
@@ -8,6 +9,7 @@ import { Failure, sayBytes, type Terminal } from './terminal.ts';
 interface Options extends AdminOptions {
   readonly base?: string;
   readonly json?: boolean;
+  readonly hosted?: boolean;
 }
 
 type Made = z.output<typeof checkpoint>;
@@ -36,7 +38,8 @@ export function registerCommand(terminal: Terminal): Command {
       ].join('\n'),
     )
     .argument('<name>', 'such as my-model@5')
-    .argument('<from>', 'a directory, or a source')
+    .argument('[from]', 'a directory, or a source')
+    .option('--hosted', 'a service has it under its name (`models` of a backend): there is no FROM')
     .option('--base <name>', "the base's name as the engines serve it (default: the model's, else the only one)")
     .option('--json', "print the admin API's answer")
     .addHelpText(
@@ -47,25 +50,38 @@ export function registerCommand(terminal: Terminal): Command {
         '  stepgate register my-model@5 runs/my-model/checkpoint-5',
         '  stepgate register my-model@5 hf:my-org/my-model-lora@v1.0',
         '  stepgate register champion runs/other/adapter --base Qwen/Qwen3-8B',
+        '  stepgate register my-model@80 --hosted',
       ].join('\n'),
     )
-    .action(async (name: string, from: string, options: Options) => {
+    .action(async (name: string, from: string | undefined, options: Options, command: Command) => {
+      if ((from === undefined) !== (options.hosted === true))
+        command.error('error: name where its files are (FROM), or say that a service has it (--hosted), and not both', {
+          exitCode: 2,
+        });
       const admin = await AdminClient.of(options, terminal);
       const base = options.base === undefined ? {} : { base: options.base };
-      const answer = SOURCE.test(from)
+      const isFetched = from !== undefined && SOURCE.test(from);
+      const where = from === undefined ? { hosted: true } : { path: resolve(from) };
+      const answer = isFetched
         ? await fetched(admin, { name, source: from, ...base }, terminal)
-        : await admin.ask('POST', '/checkpoints', { name, path: resolve(from), ...base });
+        : await admin.ask('POST', '/checkpoints', { name, ...where, ...base });
       if (options.json) terminal.out(JSON.stringify(answer, null, 2));
       const made = check(answer, checkpoint);
       if (made.reasons?.length)
         throw new Failure(`${made.name} is registered, but not servable: ${made.reasons.join('; ')}`);
       for (const warning of made.warnings ?? []) terminal.err(`warning: ${warning}`);
-      if (!options.json) terminal.out(sayMade(made, SOURCE.test(from)));
+      if (!options.json) terminal.out(sayMade(made, isFetched));
     });
 }
 
-function sayMade({ name, bytes, rank, source }: Made, isFetched: boolean): string {
-  const about = [bytes == null ? [] : sayBytes(bytes), rank == null ? [] : `rank ${rank}`].flat().join(', ');
+function sayMade({ name, bytes, rank, source, hosted }: Made, isFetched: boolean): string {
+  const about = [
+    hosted === true ? ['hosted'] : [],
+    bytes == null ? [] : sayBytes(bytes),
+    rank == null ? [] : `rank ${rank}`,
+  ]
+    .flat()
+    .join(', ');
   return [
     ...(isFetched ? [`fetched ${source}`] : []),
     `registered ${name} (${about}): ask for it with "model": "${name}"`,

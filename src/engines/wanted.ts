@@ -48,6 +48,8 @@ async function ofCheckpoint({ registry: { catalog }, adapters }: Seen, text: str
   const checkpoint = find(catalog, text);
   const { name, adapter, state } = checkpoint;
   if (state.kind === 'unservable') throw notServable(name, state.reasons);
+  if (checkpoint.hosted !== undefined)
+    throw problem('checkpoint_not_servable', `no files of "${name}" are here: a service serves it`);
   if (adapter === undefined || state.kind === 'deleted') throw problem('checkpoint_deleted', `"${name}" was deleted`);
   const config = await readJson(join(adapter.path, CONFIG_FILE));
   const trainedOn = baseIn(config);
@@ -113,7 +115,8 @@ export async function usableRoot({ roots, model }: Wanted, given: string | undef
 
 /** A running backend that would serve it; undefined: none. */
 export function servedBy({ config, router: { state } }: Seen, { base, rank }: Wanted): BackendName | undefined {
-  return config.backends.find(({ name, rankMax }) => {
+  return config.backends.find(({ name, rankMax, models }) => {
+    if (models !== undefined) return false; // a service, which loads no files
     const known = state.backends.get(name);
     const isRankOk = rank === undefined || rankMax === undefined || rank <= rankMax;
     return known !== undefined && isOpen(known) && known.bases.has(base) && isRankOk;

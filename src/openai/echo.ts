@@ -1,5 +1,5 @@
 // Rewrites the answer's `"model":"<from>"` to `"model":"<to>"` as its bytes stream by, whatever way they are cut into chunks.
-// It parses nothing and holds back only bytes that may be the beginning of a match.
+// It parses nothing and holds back only bytes that may be the beginning of a match. Without a `from`, whatever the value is.
 //
 // Why bytes are enough: inside a JSON string every quote is escaped, so `"model":"` with four bare quotes can only be a key
 // and its value (a first quote after a backslash is not bare, and is left alone). Text that a model generates cannot forge it.
@@ -17,8 +17,11 @@ export interface Rewriter {
   end(): Buffer;
 }
 
+/** A name longer than this is no name: it is passed on as it is, so that what is held back is bounded. */
+const NAME_BYTES_MAX = 4096;
+
 /** Undefined when there is nothing to rewrite. */
-export function echoOf(names: { readonly from: string; readonly to: string }): Echo | undefined {
+export function echoOf(names: { readonly from: string | undefined; readonly to: string }): Echo | undefined {
   return names.from === names.to ? undefined : new Echo(names.from, names.to);
 }
 
@@ -27,13 +30,17 @@ export class Echo implements Rewriter {
   /** Python's json.dumps puts a space after the colon; pydantic's serialiser does not. */
   readonly #spaced: Buffer;
   readonly #to: Buffer;
+  /** The patterns end with the value's first quote. */
+  readonly #isAny: boolean;
   #held: Buffer = EMPTY;
   /** The byte before `#held`: a backslash there makes a quote an escaped one. */
   #before = 0;
 
-  constructor(from: string, to: string) {
-    this.#tight = Buffer.from(`"model":${JSON.stringify(from)}`);
-    this.#spaced = Buffer.from(`"model": ${JSON.stringify(from)}`);
+  constructor(from: string | undefined, to: string) {
+    this.#isAny = from === undefined;
+    const value = from === undefined ? '"' : JSON.stringify(from);
+    this.#tight = Buffer.from(`"model":${value}`);
+    this.#spaced = Buffer.from(`"model": ${value}`);
     this.#to = Buffer.from(`"model":${JSON.stringify(to)}`);
   }
 
@@ -65,7 +72,10 @@ export class Echo implements Rewriter {
   #matchLength(bytes: Buffer, at: number): number {
     if (this.#isEscaped(bytes, at)) return 0;
     for (const pattern of [this.#tight, this.#spaced]) {
-      if (startsWith(bytes, at, pattern)) return pattern.length;
+      if (!startsWith(bytes, at, pattern)) continue;
+      if (!this.#isAny) return pattern.length;
+      const end = endOfString(bytes, at + pattern.length);
+      return end === -1 ? 0 : end - at;
     }
     return 0;
   }
@@ -74,16 +84,37 @@ export class Echo implements Rewriter {
     return (at === 0 ? this.#before : bytes[at - 1]) === BACKSLASH;
   }
 
+  /** A value that has begun and not ended. */
+  #isOpen(tail: Buffer): boolean {
+    return (
+      this.#isAny &&
+      [this.#tight, this.#spaced].some(
+        (pattern) => startsWith(tail, 0, pattern) && endOfString(tail, pattern.length) === -1,
+      )
+    );
+  }
+
   /** Where the longest tail begins that may still become a match; the end when there is none. */
   #holdFrom(bytes: Buffer, sent: number): number {
-    const first = Math.max(sent, bytes.length - this.#spaced.length + 1);
+    const reach = this.#spaced.length - 1 + (this.#isAny ? NAME_BYTES_MAX : 0);
+    const first = Math.max(sent, bytes.length - reach);
     for (let at = bytes.indexOf(QUOTE, first); at !== -1; at = bytes.indexOf(QUOTE, at + 1)) {
       if (this.#isEscaped(bytes, at)) continue;
       const tail = bytes.subarray(at);
-      if (isPrefix(tail, this.#tight) || isPrefix(tail, this.#spaced)) return at;
+      if (isPrefix(tail, this.#tight) || isPrefix(tail, this.#spaced) || this.#isOpen(tail)) return at;
     }
     return bytes.length;
   }
+}
+
+/** The offset after the closing quote of the string that goes on at `from`; -1 when it has none here. */
+function endOfString(bytes: Buffer, from: number): number {
+  for (let at = bytes.indexOf(QUOTE, from); at !== -1; at = bytes.indexOf(QUOTE, at + 1)) {
+    let slashes = 0;
+    while (bytes[at - 1 - slashes] === BACKSLASH) slashes++;
+    if (slashes % 2 === 0) return at + 1;
+  }
+  return -1;
 }
 
 function startsWith(bytes: Buffer, at: number, pattern: Buffer): boolean {

@@ -23,7 +23,7 @@ export interface ModelRequest {
   /** What of the body is still on its way, behind `body`. */
   readonly rest: Upload | undefined;
   /** The body with this name for the model's, in pieces that share its memory. */
-  named(engineName: string): readonly Buffer[];
+  readonly named: (engineName: string) => readonly Buffer[];
 }
 
 export interface BodyLimits {

@@ -13,6 +13,7 @@ import {
   type Digest,
   type ModelName,
   NO_DETAILS,
+  weightsOf,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { AdapterIds } from './adapter-ids.ts';
@@ -182,7 +183,7 @@ export class Arrivals {
     };
     catalog.put(checkpoint);
     ids.remember(checkpoint);
-    const retires = current?.state.kind !== 'deleted' && current?.adapter?.id !== checkpoint.adapter?.id;
+    const retires = current?.state.kind !== 'deleted' && (current && weightsOf(current)?.id) !== checkpoint.adapter?.id;
     const kind = judged.state.kind === 'unservable' ? 'unservable' : 'registered';
     return {
       value: checkpoint,

@@ -51,6 +51,12 @@ export interface RegisterRequest {
   readonly replace?: boolean;
 }
 
+/** A checkpoint that a service has under its name; no files of it are here. */
+export interface HostedRequest {
+  readonly name: string;
+  readonly base?: string;
+}
+
 export interface AliasMove {
   readonly model: string;
   readonly alias: string;

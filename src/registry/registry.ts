@@ -22,6 +22,7 @@ import { Database } from './database.ts';
 import { checkFree, type DeletionParts, markDeleted } from './deletion.ts';
 import type { Found } from './discovery.ts';
 import { makeOpenDirectory } from './disk.ts';
+import { addHosted } from './hosted.ts';
 import { CONFIG_FILE } from './inspect.ts';
 import { hf } from './layouts/hf.ts';
 import { Ledger } from './ledger.ts';
@@ -29,6 +30,7 @@ import { patch } from './metrics.ts';
 import { checkCheckpointName, printName } from './name.ts';
 import type {
   AliasMove,
+  HostedRequest,
   PinRequest,
   RegisterRequest,
   RegistryOptions,
@@ -128,10 +130,8 @@ export class Registry {
   /** Idempotent: the same content under the same name is the same checkpoint. Resolves when files and row are on the disk.
    *  Errors: invalid_request, conflict, path_not_allowed, checkpoint_invalid, checkpoint_not_servable, storage_full. */
   async register(request: RegisterRequest): Promise<Checkpoint> {
-    const problem = checkCheckpointName(request.name);
-    if (problem !== undefined) throw new StepgateError('invalid_request', problem, { param: 'name' });
-    const { name, model, step } = identify(request.name);
-    const base = request.base === undefined ? this.#options.models.get(model)?.base : as<BaseName>(request.base);
+    const { name, model, step } = checked(request.name);
+    const base = this.#baseOf(model, request.base);
     const checkpoint = await this.#inTurn(name, async () => {
       const dir = await this.#roots.find(request.path);
       if (dir === undefined) {
@@ -144,6 +144,20 @@ export class Registry {
     });
     if (checkpoint.state.kind === 'unservable') throw notServable(name, checkpoint.state.reasons);
     return checkpoint;
+  }
+
+  /** Without files: services find it by its name. Idempotent. Errors: invalid_request, conflict, storage_full. */
+  registerHosted(request: HostedRequest): Promise<Checkpoint> {
+    const { name, model, step } = checked(request.name);
+    const base = this.#baseOf(model, request.base);
+    const { nowMs } = this.#options;
+    return this.#inTurn(name, () =>
+      addHosted({ catalog: this.catalog, ledger: this.#ledger, nowMs }, { name, model, step, base }),
+    );
+  }
+
+  #baseOf(model: ModelName, base: string | undefined): BaseName | undefined {
+    return base === undefined ? this.#options.models.get(model)?.base : as<BaseName>(base);
   }
 
   /** The name is answered with checkpoint_deleted from now on.
@@ -349,6 +363,13 @@ export class Registry {
     if (!this.#stop.signal.aborted) return this.#turns.take(name, work);
     throw new StepgateError('shutting_down', 'The gateway is stopping: nothing is registered any more.');
   }
+}
+
+/** @throws StepgateError invalid_request */
+function checked(text: string): ReturnType<typeof identify> {
+  const problem = checkCheckpointName(text);
+  if (problem !== undefined) throw new StepgateError('invalid_request', problem, { param: 'name' });
+  return identify(text);
 }
 
 const nameOf = (model: ModelName, step: number): CheckpointName =>

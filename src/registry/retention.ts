@@ -1,6 +1,6 @@
 // Which checkpoints of a model stay and which go, and why. Pure: the same facts give the same verdicts, dry or not.
 // A step goes only by a rule of the config, and never while something names, pins or uses it.
-import type { AdapterId, BestRule, Checkpoint, KeepRule } from '../domain.ts';
+import { type AdapterId, type BestRule, type Checkpoint, type KeepRule, weightsOf } from '../domain.ts';
 import { beats } from './best.ts';
 import { covers, sayPin } from './pins.ts';
 import type { Pin } from './store.ts';
@@ -44,7 +44,7 @@ export function judge(facts: Facts): readonly Verdict[] {
         ...facts.names.filter((name) => name.step === step).map(({ alias }) => `@${alias}`),
         ...facts.deployments.filter((one) => one.step === step).map(({ name }) => `deployment ${name}`),
         ...facts.pins.filter((pin) => covers(pin, step)).map(sayPin),
-        ...(checkpoint.adapter && facts.leased(checkpoint.adapter.id) ? ['in use'] : []),
+        ...(isLeased(checkpoint, facts) ? ['in use'] : []),
         ...(newest.has(checkpoint) ? [keep?.last === undefined ? 'the newest' : `last ${keep.last}`] : []),
         ...(best.has(checkpoint) ? [`best ${keep?.best}`] : []),
         ...(keep?.every !== undefined && step % keep.every === 0 ? [`every ${keep.every}`] : []),
@@ -63,6 +63,11 @@ function bestOf(servable: readonly Checkpoint[], rule: BestRule, count: number):
     .sort((a, b) => (beats(rule, a, b) ? -1 : 1))
     .slice(0, count);
 }
+
+const isLeased = (checkpoint: Checkpoint, { leased }: Facts): boolean => {
+  const weights = weightsOf(checkpoint);
+  return weights !== undefined && leased(weights.id);
+};
 
 const sayRules = ({ last, best, every }: KeepRule): readonly string[] => [
   ...(last === undefined ? [] : [`last ${last}`]),

@@ -12,6 +12,7 @@ import {
   type Digest,
   type ModelName,
 } from '../domain.ts';
+import { hostedIdOf } from './hosted.ts';
 import type { Alias, Build, CordonRow, Move, Pin, ReservationRow } from './store.ts';
 
 export const Text = z.string();
@@ -94,6 +95,8 @@ export class CheckpointReader {
       step: row.step ?? undefined,
       revision: row.revision,
       adapter: this.#adapterOf(row, name),
+      // What is servable without files is hosted.
+      ...(row.digest === null && row.reasons === null && { hosted: hostedIdOf(name) }),
       base: row.base === null ? undefined : as<BaseName>(this.#shared(row.base)),
       source: row.source,
       createdAtMs: row.created_at_ms,

@@ -59,7 +59,7 @@ export class Backends {
 
   /** Of one that is up: another engine is there in its place, with nothing in between in which those who wait would be refused. */
   #up(
-    { backend: name, bases, slots, rankMax, runningMax, startedAt, adapters }: Event<'backendUp'>,
+    { backend: name, bases, slots, rankMax, models, routes, runningMax, startedAt, adapters }: Event<'backendUp'>,
     now: number,
   ): void {
     const backend = this.#known(name);
@@ -67,7 +67,16 @@ export class Backends {
     const areKnown = before !== undefined && startedAt !== undefined;
     if (backend.up) this.#slots.down(backend, now);
     else if (areKnown && before !== startedAt) this.#died(backend, now);
-    Object.assign(backend, { up: true, bases: new Set(bases), slots, rankMax, startedAt, suspects: [] });
+    Object.assign(backend, {
+      up: true,
+      bases: new Set(bases),
+      slots,
+      rankMax,
+      models,
+      routes,
+      startedAt,
+      suspects: [],
+    });
     backend.limit.fix(runningMax);
     this.#state.failures.delete(name);
     this.#state.isPlanStale = true;

@@ -55,6 +55,8 @@ export const emptyBackend = (name: BackendName): BackendState => ({
   bases: new Set(),
   slots: 0,
   rankMax: undefined,
+  models: undefined,
+  routes: undefined,
   held: new Map(),
   loadMs: 0,
   inFlight: 0,
@@ -67,7 +69,7 @@ export const emptyBackend = (name: BackendName): BackendState => ({
 
 /** `order`: among all requests so far. */
 export const newTicket = (
-  { ticket: id, target, class: kind, tenant, affinity, near }: Extract<RouterEvent, { type: 'arrived' }>,
+  { ticket: id, target, class: kind, tenant, route, affinity, near }: Extract<RouterEvent, { type: 'arrived' }>,
   order: number,
   now: number,
 ): Ticket => ({
@@ -75,6 +77,7 @@ export const newTicket = (
   target,
   class: kind,
   tenant,
+  route,
   affinity,
   near,
   order,

@@ -20,6 +20,8 @@ export interface AdapterTarget {
   readonly model: ModelName;
   readonly base: BaseName;
   readonly rank: number;
+  /** No files of it are here: only services that find it by its name serve it. */
+  readonly hosted?: boolean | undefined;
 }
 
 /** What a request needs: a base alone, or an adapter on that base. */
@@ -71,6 +73,8 @@ export type RouterEvent =
       readonly target: Target;
       readonly class: RequestClass;
       readonly tenant: TenantId;
+      /** The route that it asks for, as engines have it; undefined: one that all have. */
+      readonly route?: string | undefined;
       /** A hash (32 bits, unsigned) of its session, else of how its prompt begins: requests that share it do well on one engine. Undefined: none, or
        *  not worth computing, since one engine at most holds what is asked for. */
       readonly affinity: number | undefined;
@@ -103,6 +107,10 @@ export type RouterEvent =
       readonly runningMax?: number | undefined;
       /** The largest rank that it loads; undefined: not known, so it is tried. */
       readonly rankMax: number | undefined;
+      /** Of a service that finds checkpoints by their names: the models whose names it knows. It is given those alone, files or not. */
+      readonly models?: ReadonlySet<ModelName> | undefined;
+      /** The routes that it has; undefined: all. */
+      readonly routes?: ReadonlySet<string> | undefined;
       /** Unix seconds of its process's start: another value is another process. Undefined: it does not say, so it may be. */
       readonly startedAt?: number | undefined;
       readonly adapters: readonly AdapterId[];
@@ -117,13 +125,13 @@ export type RouterEvent =
   | { readonly type: 'uncordoned'; readonly backend: BackendName }
   /** The router goes by other options from now on. Who waits is judged by them anew. */
   | { readonly type: 'configured'; readonly options: Omit<RouterOptions, 'policy'> }
-  /** True residency, as listed by the engine in answer to a question put at `askedAt`. */
+  /** True residency, as listed by the engine in answer to a question put at `askedAt`; undefined: it lists nothing. */
   | {
       readonly type: 'observed';
       readonly backend: BackendName;
       readonly askedAt: number;
       readonly slots: number;
-      readonly adapters: readonly AdapterId[];
+      readonly adapters: readonly AdapterId[] | undefined;
       /** Requests that run in the engine, and those that wait in its own queue; undefined: it does not say. */
       readonly gauges?: { readonly running: number; readonly waiting: number } | undefined;
     }

@@ -6,8 +6,8 @@ import type { LineOrder } from './order.ts';
 import { earlier } from './order.ts';
 import { type Policy, quantumMs, type Search } from './policy.ts';
 import type { Slots } from './slots.ts';
-import type { BackendState, Line, RouterState } from './state.ts';
-import { drainsFor, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
+import type { BackendState, Line, RouterState, Ticket } from './state.ts';
+import { drainsFor, hasRoute, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
 
 /** Whatever else may come to be drained is looked for so often, ms: no event tells. */
 const LOOK_MS = 1000;
@@ -78,6 +78,27 @@ export class Giving {
       return this.#slots.drain(home.backend, home.victim, { why: 'evict', heir: adapter, now }); // 3
     }
     if (now >= this.#drainDueAt(line, promised.size) && !this.#isBlocked(now)) this.#drain(line, search); // 4
+  }
+
+  /** One more backend loads what this one waits for, one that has its route; when it is due, another adapter is drained for it. */
+  extend({ target, class: kind, route, since }: Ticket, now: number): void {
+    if (target.kind === 'base' || drainsFor(this.#state, target.adapter).size > 0) return; // a slot is on its way
+    const { adapter } = target;
+    const able: BackendState[] = [];
+    for (const backend of this.#state.backends.values()) {
+      if (!hasRoute(backend, { route }) || !serves(backend, target)) continue;
+      if (backend.held.has(adapter)) return; // on its way in, or out
+      if (failureOf(this.#state, backend.name, adapter, now) === undefined) able.push(backend);
+    }
+    const claim = { target, class: kind, cause: 'request' } as const;
+    const search: Search = { candidates: able, claim, now };
+    const home = this.#policy.home(this.#state, search);
+    if (home !== undefined && home.victim === undefined) return this.#slots.load(home.backend, claim, now);
+    const dueAt = since + this.#state.bounds.dueAfterMs[kind];
+    const drained = home === undefined && now >= dueAt ? this.#policy.drain(this.#state, { ...search, dueAt }) : home;
+    if (drained?.victim === undefined) return;
+    const why = home === undefined ? 'drain' : 'evict';
+    this.#slots.drain(drained.backend, drained.victim, { why, heir: adapter, now });
   }
 
   #candidates({ adapter, target }: Line, now: number): BackendState[] {

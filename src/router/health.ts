@@ -5,7 +5,7 @@ import type { AdapterId, TicketId } from '../domain.ts';
 import type { Effect } from './effects.ts';
 import type { Outcome } from './events.ts';
 import { openOrShut } from './residency-index.ts';
-import { type BackendState, isInService, type RouterState, type Ticket } from './state.ts';
+import { type BackendState, isInService, type RouterState, type Ticket, takesAllOf } from './state.ts';
 
 /** An ejection lasts as long as the first times its number, up to this. */
 const TIMES_MAX = 10;
@@ -124,7 +124,7 @@ export class Ejections {
     this.#emit({ type: 'standing', backend: backend.name, standing: 'whole', about, forMs: 0 });
   }
 
-  /** Whoever else is up and whole can serve each of its bases, with every rank that it takes. */
+  /** Whoever else is up and whole can serve each of its bases, with all that it takes on them. */
   #isReplaceable(backend: BackendState): boolean {
     const others = [...this.#state.backends.values()].filter(
       (other) =>
@@ -132,7 +132,7 @@ export class Ejections {
         isInService(other) &&
         other.health.standing.kind === 'whole' &&
         (other.slots > 0 || backend.slots === 0) &&
-        (other.rankMax ?? Number.POSITIVE_INFINITY) >= (backend.rankMax ?? Number.POSITIVE_INFINITY),
+        takesAllOf(other, backend),
     );
     return [...backend.bases].every((base) => others.some((other) => other.bases.has(base)));
   }

@@ -11,7 +11,7 @@ import { Room } from './room.ts';
 import type { RouterOptions } from './router.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Line, Publish, RouterState, Ticket } from './state.ts';
-import { drainsFor, holdersOf } from './state.ts';
+import { drainsFor, hasRoute, holdersOf } from './state.ts';
 import { Waiting } from './waiting.ts';
 
 interface Parts {
@@ -30,6 +30,8 @@ export class Lines {
   readonly #order: LineOrder;
   readonly #giving: Giving;
   readonly #options: RouterOptions;
+  /** Requests whose adapter is ready only where their route is not. */
+  readonly #unreached = new Set<Ticket>();
   #formed = 0;
   #joined = 0;
 
@@ -155,7 +157,33 @@ export class Lines {
     line.publish = undefined;
     this.room.flush({ waiting: line.tickets, line }, now);
     this.#closeIfEmpty(line, now);
+    if (line.tickets.length > 0) this.#noteUnreached(line, now);
     if (drainsFor(this.#state, adapter).size > 0) this.#giving.undrain(adapter, now);
+  }
+
+  /** None that holds what it waits for has its route. */
+  #isUnreached({ target, route }: Ticket): boolean {
+    if (target.kind === 'base') return false;
+    for (const backend of holdersOf(this.#state, target.adapter)) if (hasRoute(backend, { route })) return false;
+    return true;
+  }
+
+  #noteUnreached({ adapter, tickets }: Line, now: number): void {
+    for (const { routes } of holdersOf(this.#state, adapter)) {
+      if (routes === undefined) continue;
+      for (const ticket of tickets) if (this.#isUnreached(ticket)) this.#unreached.add(ticket);
+      return this.reach(now);
+    }
+  }
+
+  /** Has what somebody waits for loaded where there is the route that it asks for, beside those that hold it already. */
+  reach(now: number, isNext: (ticket: Ticket) => boolean = () => true): void {
+    for (const ticket of this.#unreached) {
+      if (!isNext(ticket)) continue;
+      const isWaiting = this.#state.tickets.get(ticket.id) === ticket && ticket.place.kind === 'waiting';
+      if (isWaiting && this.#isUnreached(ticket)) this.#giving.extend(ticket, now);
+      else this.#unreached.delete(ticket);
+    }
   }
 
   /** No backend is ready for the adapter any more: who waits for it needs a slot from now on, and is as old as before. */
@@ -183,8 +211,10 @@ export class Lines {
 
   /** A slot may have come free. */
   serve(now: number): void {
+    this.reach(now, (ticket) => now >= ticket.since + this.#state.bounds.dueAfterMs[ticket.class]);
     this.#giving.serve(now);
     this.#giving.serveAgain(now);
+    this.reach(now);
   }
 
   /** An adapter became ready: it may be one to drain. */

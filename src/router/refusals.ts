@@ -7,8 +7,8 @@ import { type Failure, failureOf } from './failures.ts';
 import { earlier } from './order.ts';
 import { Pace } from './pace.ts';
 import { keptEverywhere } from './quarantine.ts';
-import type { Line, RouterState, Ticket } from './state.ts';
-import { couldServe, forget, isLost } from './state.ts';
+import type { BackendState, Line, RouterState, Ticket } from './state.ts';
+import { couldServe, forget, hasRoute, isLost } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;
@@ -43,21 +43,49 @@ export class Refusals {
   }
 
   /** Some backend that is up could serve it, cordoned or not: it may wait. */
-  isServable(target: Target): boolean {
-    for (const backend of this.#state.backends.values()) if (couldServe(backend, target)) return true;
+  isServable(target: Target, by: { readonly route?: string | undefined } = {}): boolean {
+    for (const backend of this.#state.backends.values())
+      if (couldServe(backend, target) && hasRoute(backend, by)) return true;
     return false;
   }
 
-  /** No backend that is up could ever serve it. */
-  unable(ticket: TicketId, target: Target): void {
-    const up = [...this.#state.backends.values()].filter((backend) => backend.up && backend.bases.has(target.base));
-    const isForNone = target.kind === 'base' || up.length === 0;
-    const limits = up.map(({ name, rankMax }) => `${name} takes ${rankMax}`).join(', ');
-    const message = isForNone
-      ? `no engine that serves the base "${target.base}" is up; GET /ready says which are down and why`
-      : `${target.adapter} has rank ${target.rank}, over the limit of every engine that is up (${limits})`;
-    const code = isForNone ? 'backend_unavailable' : 'checkpoint_not_servable';
+  /** No backend that is up could ever serve it, or none of those has the route. */
+  unable(ticket: TicketId, target: Target, route: string | undefined): void {
+    const { code, message } = this.isServable(target) ? this.#routeless(target, route) : this.#unfit(target);
     this.#parts.emit({ type: 'reject', ticket, code, message });
+  }
+
+  #routeless(target: Target, route: string | undefined): Reason {
+    const all = [...this.#state.backends.values()];
+    const names = (backends: readonly BackendState[]) => backends.map(({ name }) => name).join(', ');
+    const able = names(all.filter((backend) => couldServe(backend, target)));
+    const having = names(all.filter((backend) => hasRoute(backend, { route })));
+    const elsewhere = having === '' ? 'no engine has it' : `${having} would, but cannot serve this model`;
+    const message = `${route} cannot be asked of the engines that serve this model (${able}); ${elsewhere}. docs/engines.md lists the routes of each kind`;
+    return { code: 'route_not_served', message };
+  }
+
+  #unfit(target: Target): Reason {
+    const up = [...this.#state.backends.values()].filter((backend) => backend.up && backend.bases.has(target.base));
+    if (target.kind === 'base' || up.length === 0)
+      return {
+        code: 'backend_unavailable',
+        message: `no engine that serves the base "${target.base}" is up; GET /ready says which are down and why`,
+      };
+    const { adapter, rank, model, hosted } = target;
+    if (hosted)
+      return {
+        code: 'backend_unavailable',
+        message: `${adapter}: no service that is up has ${model} under its \`models\` in the config, and no files of it are here`,
+      };
+    const limits = up.map(({ name, rankMax, models }) =>
+      models === undefined ? `${name} takes ${rankMax}` : `${name} does not have ${model} under its \`models\``,
+    );
+    const isRank = up.every(({ models }) => models === undefined);
+    const message = isRank
+      ? `${adapter} has rank ${rank}, over the limit of every engine that is up (${limits.join(', ')})`
+      : `no engine that is up takes ${adapter}, of rank ${rank} (${limits.join(', ')})`;
+    return { code: 'checkpoint_not_servable', message };
   }
 
   /** Too many wait before it, or it has waited for too long: it may come again when those who wait now have had their turn. */

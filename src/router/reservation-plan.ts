@@ -3,7 +3,16 @@
 import { type AdapterId, assertNever, type BackendName } from '../domain.ts';
 import type { Reservation, ReservedFor } from './events.ts';
 import { hasFailed } from './failures.ts';
-import { type BackendState, fits as fitsRank, type Held, isInService, isLeaving, type RouterState } from './state.ts';
+import {
+  type BackendState,
+  fits as fitsRank,
+  type Held,
+  isInService,
+  isLeaving,
+  isService,
+  type RouterState,
+  takesAllOf,
+} from './state.ts';
 
 /** What one kept slot may hold. Those of `latest` differ: one is for the next checkpoint alone, or copies of the newest would take its place. */
 export type Purpose =
@@ -98,7 +107,7 @@ const sizeOf = (plan: Plan): number => [...plan.values()].reduce((sum, { keeps }
 
 function planAfter(state: RouterState, reservations: readonly Reservation[], before: Plan): Plan {
   const plans = backendsOf(state)
-    .filter(isInService)
+    .filter((backend) => isInService(backend) && !isService(backend))
     .map((backend) => new Planned(state, backend));
   const best = (keep: Keep, may: (planned: Planned) => boolean) =>
     plans.filter((planned) => may(planned) && planned.hasRoomFor(keep, plans)).sort(byPreference(keep))[0];
@@ -212,11 +221,9 @@ export function adapterOf(state: RouterState, purpose: Purpose): AdapterId | und
   return purpose.kind === 'latest' && purpose.turn === 'newest' ? newestOf(state, purpose) : undefined;
 }
 
-const takesAllOf = (backend: BackendState, other: BackendState): boolean =>
-  (backend.rankMax ?? Number.POSITIVE_INFINITY) >= (other.rankMax ?? Number.POSITIVE_INFINITY);
-
-/** It has what the reservation is for, or could have. */
+/** It has what the reservation is for, or could have. A service has no slots to keep. */
 export function couldKeep(backend: BackendState, what: ReservedFor): boolean {
+  if (isService(backend)) return false;
   if (what.kind === 'class') return true;
   if (what.kind !== 'adapter') return backend.bases.has(what.base);
   return backend.bases.has(what.target.base) && fitsRank(backend, what.target);

@@ -48,6 +48,8 @@ function holder(
     return;
   }
   known.delete(backend);
+  // Those that are left may lack the route that somebody waits for: its line is looked at again.
+  for (const { routes } of known) if (routes !== undefined) readied.add(adapter);
   if (known.size > 0) return;
   holders.delete(adapter);
   readied.delete(adapter);

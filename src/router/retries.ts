@@ -2,7 +2,7 @@
 import type { BackendName } from '../domain.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Outcome } from './events.ts';
-import { holdersOf, type RouterState, serves, type Ticket } from './state.ts';
+import { hasRoute, holdersOf, type RouterState, serves, type Ticket } from './state.ts';
 
 /** Of the requests that wait or run (Envoy's budget), and how many always: when engines fail by the dozen, asking twice makes it worse. */
 const BUDGET = { share: 0.2, min: 3 };
@@ -19,7 +19,7 @@ export function mayAskAnother(state: RouterState, ticket: Ticket | undefined): b
   if (ticket?.place.kind !== 'running' || ticket.attempts >= 2 || !isInBudget(state)) return false;
   const { target, place } = ticket;
   const able = target.kind === 'adapter' ? holdersOf(state, target.adapter) : state.backends.values();
-  return [...able].some((backend) => backend !== place.backend && serves(backend, target));
+  return [...able].some((backend) => backend !== place.backend && serves(backend, target) && hasRoute(backend, ticket));
 }
 
 /** What its caller is told instead of a second attempt; undefined: it has one. */

@@ -7,6 +7,7 @@ import type { Policy } from './policy.ts';
 import type { Slots } from './slots.ts';
 import {
   type BackendState,
+  hasRoute,
   holdersOf,
   isOpen,
   isReady,
@@ -69,19 +70,35 @@ export class Room {
 
   /** Who waits for an adapter that is ready, or for a base, runs for as long as there is room: the most urgent first. */
   flush({ waiting, line }: { waiting: Waiting; line: Line | undefined }, now: number): void {
-    for (let next = byClass(waiting, line); next !== undefined; next = byClass(waiting, line)) {
-      const backend = this.#roomFor(next, now);
-      if (backend === undefined) return;
+    for (;;) {
+      const { next, backend } = this.#roomForNext(waiting, line, now);
+      if (next === undefined || backend === undefined) return;
       const held = line === undefined ? undefined : backend.held.get(line.adapter);
       this.#dispatch(next, backend, { why: line === undefined ? 'base' : (held?.residency.why ?? 'resident'), now });
     }
   }
 
-  #roomFor({ ticket }: Next, now: number): BackendState | undefined {
-    const { target } = ticket;
+  /** Whose route none of those has that are ready holds up nobody behind it. */
+  #roomForNext(
+    waiting: Waiting,
+    line: Line | undefined,
+    now: number,
+  ): { readonly next: Next | undefined; readonly backend: BackendState | undefined } {
+    const next = byClass(waiting, line);
+    if (next === undefined) return { next, backend: undefined };
+    const ready = this.#readyFor(next.ticket);
+    const backend = this.of(routed(ready, next.ticket), next.ticket, now);
+    if (backend !== undefined || ready.every((one) => hasRoute(one, next.ticket))) return { next, backend };
+    for (const ticket of waiting) {
+      const able = routed(ready, ticket);
+      if (able.length > 0) return { next: { ...next, ticket }, backend: this.of(able, ticket, now) };
+    }
+    return { next: undefined, backend: undefined };
+  }
+
+  #readyFor({ target }: Ticket): BackendState[] {
     const able = target.kind === 'base' ? this.#state.backends.values() : holdersOf(this.#state, target.adapter);
-    const ready = [...able].filter((backend) => serves(backend, target));
-    return this.of(ready, ticket, now);
+    return [...able].filter((backend) => serves(backend, target));
   }
 
   /**
@@ -107,7 +124,8 @@ export class Room {
     const { lines, baseLines } = this.#state;
     let best: Next | undefined;
     const consider = (waiting: Waiting | undefined, line: Line | undefined) => {
-      const one = waiting === undefined ? undefined : next(waiting, line);
+      const first = waiting === undefined ? undefined : next(waiting, line);
+      const one = first === undefined || hasRoute(backend, first.ticket) ? first : firstRouted(backend, first);
       if (one !== undefined && (best === undefined || compare(backend, one, best) < 0)) best = one;
     };
     for (const held of backend.held.values()) {
@@ -149,6 +167,16 @@ function preferable(
 ): readonly BackendState[] {
   const others = roomy.filter(({ name, health }) => name !== sentBackBy && health.busyUntil <= now);
   return others.length > 0 ? others : roomy;
+}
+
+/** Those that have its route. */
+const routed = (ready: readonly BackendState[], ticket: Ticket): readonly BackendState[] =>
+  ready.every((backend) => hasRoute(backend, ticket)) ? ready : ready.filter((backend) => hasRoute(backend, ticket));
+
+/** The one that it has the route for, of those that wait with the first. */
+function firstRouted(backend: BackendState, first: Next): Next | undefined {
+  for (const ticket of first.waiting) if (hasRoute(backend, ticket)) return { ...first, ticket, dueAt: undefined };
+  return undefined;
 }
 
 function byClass(waiting: Waiting, line: Line | undefined): Next | undefined {

@@ -186,13 +186,14 @@ export class Router {
   }
 
   /**
-   * 1. No backend that could serve it is up, cordoned or not: refuse. 2. Some are ready for it, and have room: one of them, in this same step. 3. Every backend has
+   * 1. No backend that could serve it, and has the route, is up, cordoned or not: refuse. 2. Some are ready for it, and have room: one of them, in this same step. 3. Every backend has
    * failed to load it lately: refuse with what it said. 4. The queue, or its part for one target, is full: refuse. 5. Wait in its line: for room, or for a slot.
    */
   #arrived(event: Event<'arrived'>, now: number): void {
     const { ticket: id, target, near } = event;
-    const able = ableOf(this.state, target);
-    if (able.length === 0 && !this.#lines.refusals.isServable(target)) return this.#lines.refusals.unable(id, target); // 1
+    const able = ableOf(this.state, target, event);
+    if (able.length === 0 && !this.#lines.refusals.isServable(target, event))
+      return this.#lines.refusals.unable(id, target, event.route); // 1
     const ticket = newTicket(event, ++this.state.arrivals, now);
     this.state.tickets.set(id, ticket);
     if (target.kind === 'adapter') {
@@ -275,9 +276,9 @@ export class Router {
 
   #retry(ticket: Ticket, now: number): void {
     const { id, target } = ticket;
-    if (!this.#lines.refusals.isServable(target)) {
+    if (!this.#lines.refusals.isServable(target, ticket)) {
       forget(this.state, ticket);
-      return this.#lines.refusals.unable(id, target);
+      return this.#lines.refusals.unable(id, target, ticket.route);
     }
     const failure = this.#lines.refusals.hopeless(target, now);
     if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure);

@@ -257,7 +257,7 @@ export class Slots {
     }
     backend.slots = slots;
     if (gauges !== undefined && backend.limit.learn(gauges, backend.inFlight)) this.#state.roomy.add(backend);
-    if (askedAt > backend.changedAt) {
+    if (adapters !== undefined && askedAt > backend.changedAt) {
       const listed = new Set(adapters);
       for (const held of [...backend.held.values()]) {
         if (held.residency.state === 'loading' || isUnloading(held) || listed.has(held.adapter)) continue;

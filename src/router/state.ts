@@ -68,6 +68,9 @@ export interface BackendState {
   bases: ReadonlySet<BaseName>;
   slots: number;
   rankMax: number | undefined;
+  /** See `backendUp`. */
+  models: ReadonlySet<ModelName> | undefined;
+  routes: ReadonlySet<string> | undefined;
   readonly held: Map<AdapterId, Held>;
   /** What a load has taken lately, ms: an exponential average. */
   loadMs: number;
@@ -90,6 +93,7 @@ export interface Ticket {
   readonly target: Target;
   readonly class: RequestClass;
   readonly tenant: TenantId;
+  readonly route?: string | undefined;
   readonly affinity: number | undefined;
   readonly near: BackendName | undefined;
   readonly arrivedAt: number;
@@ -231,15 +235,42 @@ export const serves = (backend: BackendState, target: Target): boolean => backen
 export const couldServe = (backend: BackendState, target: Target): boolean =>
   backend.up && backend.bases.has(target.base) && (target.kind === 'base' || fits(backend, target));
 
-/** All that could. */
-export function ableOf(state: RouterState, target: Target): BackendState[] {
+/** All that could, on this route. */
+export function ableOf(state: RouterState, target: Target, by: Routed): BackendState[] {
   const able = [];
-  for (const backend of state.backends.values()) if (serves(backend, target)) able.push(backend);
+  for (const backend of state.backends.values())
+    if (serves(backend, target) && hasRoute(backend, by)) able.push(backend);
   return able;
 }
 
-export const fits = (backend: BackendState, { rank }: AdapterTarget): boolean =>
-  backend.rankMax === undefined || rank <= backend.rankMax;
+export const fits = ({ models, rankMax }: BackendState, { rank, model, hosted }: AdapterTarget): boolean =>
+  models === undefined ? hosted !== true && (rankMax === undefined || rank <= rankMax) : models.has(model);
+
+/** Whatever the other one takes on a base that both serve, it takes too: ranks, models and routes. */
+export function takesAllOf(backend: BackendState, other: BackendState): boolean {
+  const { rankMax = Number.POSITIVE_INFINITY, models, routes } = backend;
+  return (
+    rankMax >= (other.rankMax ?? Number.POSITIVE_INFINITY) &&
+    isService(backend) === isService(other) &&
+    hasAll(models, other.models) &&
+    hasAll(routes, other.routes)
+  );
+}
+
+/** It finds checkpoints by their names; no files, no slots. */
+export const isService = ({ models }: BackendState): boolean => models !== undefined;
+
+/** Undefined: all there are. */
+const hasAll = <T>(own: ReadonlySet<T> | undefined, others: ReadonlySet<T> | undefined): boolean =>
+  own === undefined || (others !== undefined && [...others].every((one) => own.has(one)));
+
+/** What is asked for by a route; see `arrived`. */
+interface Routed {
+  readonly route?: string | undefined;
+}
+
+export const hasRoute = ({ routes }: BackendState, { route }: Routed): boolean =>
+  routes === undefined || route === undefined || routes.has(route);
 
 export const isReady = (held: Held | undefined): held is Held => held?.residency.state === 'ready';
 

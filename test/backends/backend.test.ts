@@ -4,23 +4,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Backend, type BackendOptions } from '../../src/backends/backend.ts';
-import { type Adapter, type AdapterId, as, type BackendName, type Digest } from '../../src/domain.ts';
+import { as, type BackendName, type Weights } from '../../src/domain.ts';
 import { type SimOptions, startSim } from '../../src/sim/sim.ts';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
+import { weightsAt } from './playing.ts';
 import { deadUrl, type Reply, standIn } from './stand-in.ts';
 
 /** Long enough that only the looks which a test asks for are taken. */
 const NEVER_MS = 3_600_000;
 
 let dir = '';
-const adapters = new Map<number, Adapter>();
+const adapters = new Map<number, Weights>();
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'stepgate-backend-'));
   for (const step of [5, 6]) {
     const path = await writeCheckpoint({ dir, step });
-    const id = as<AdapterId>(`my-model@${step}`);
-    adapters.set(step, { id, path, digest: as<Digest>('0'.repeat(64)), bytes: 1, rank: 8 });
+    adapters.set(step, weightsAt(path, step));
   }
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
@@ -34,7 +34,7 @@ const PLAIN: Record<string, Reply> = {
   'GET /v1/models': closing({ object: 'list', data: [{ id: 'base', root: 'base', parent: null, max_model_len: 8 }] }),
 };
 
-function adapterOf(step: number): Adapter {
+function adapterOf(step: number): Weights {
   const adapter = adapters.get(step);
   if (adapter === undefined) throw new Error(`no adapter of step ${step}`);
   return adapter;
@@ -57,9 +57,9 @@ function watch(url: string, changes: Changes = {}) {
     deadlines: { connectMs: 1_000, loadMs: 5_000 },
     probe: { everyMs: NEVER_MS, timeoutMs: 2_000 },
     report: {
-      onUp: ({ slots, adapters: held }, about) => say(`up ${slots} [${[...held.keys()]}] ${about}`),
+      onUp: ({ slots, adapters: held }, about) => say(`up ${slots} [${[...(held?.keys() ?? [])]}] ${about}`),
       onDown: (about) => say(`down ${about}`),
-      onObserved: ({ slots, adapters: held }) => say(`observed ${slots} [${[...held.keys()]}]`),
+      onObserved: ({ slots, adapters: held }) => say(`observed ${slots} [${[...(held?.keys() ?? [])]}]`),
     },
     ...changes,
   });

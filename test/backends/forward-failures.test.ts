@@ -68,7 +68,7 @@ describe('an adapter that the engine does not know', () => {
     const port = await rawEngine((socket) => socket.write(json(404, body)));
     const { port: at, ends } = await gateway(port);
     expect(await ask(at)).toMatchObject({ status: 599, text: 'missing' });
-    expect(ends).toEqual([{ kind: 'missing', message: NO_MODEL.error.message }]);
+    expect(ends).toEqual([{ kind: 'missing', message: NO_MODEL.error.message, gone: false }]);
   });
 
   test('is the answer when it may not be sent again', async () => {

@@ -13,6 +13,7 @@ import { forward } from '../../src/backends/forward.ts';
 import type { ForwardEnd, Forwarding } from '../../src/backends/forwarding.ts';
 import { requestHeaders } from '../../src/backends/headers.ts';
 import { enginePool } from '../../src/backends/pool.ts';
+import { createVllmDriver } from '../../src/backends/vllm.ts';
 import { readBody } from '../../src/openai/read-body.ts';
 
 export const closing: (() => unknown)[] = [];
@@ -93,6 +94,7 @@ export async function gateway(enginePort: number, options: Options = {}) {
         responseHeaders: { 'x-stepgate-model': 'my-model@5', 'x-request-id': 'req-1' },
         echo: undefined,
         replayable: true,
+        unknownModel: createVllmDriver({ url, dispatcher: pool }).unknownModel,
         typedEvents: false,
         deadlines: { firstTokenMs: 5000, betweenChunksMs: 5000, wholeMs: 10_000, ...deadlines },
         ...more,

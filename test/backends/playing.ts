@@ -4,7 +4,20 @@ import { Pool } from 'undici';
 import { onTestFinished } from 'vitest';
 import type { Driver } from '../../src/backends/driver.ts';
 import { createVllmDriver } from '../../src/backends/vllm.ts';
+import { as, type Weights } from '../../src/domain.ts';
 import { type Reply, standIn } from './stand-in.ts';
+
+/** Step 5 of my-model, or another, with its files there. */
+export const weightsAt = (path: string | undefined, step = 5): Weights => ({
+  id: as(`my-model@${step}`),
+  path,
+  checkpoint: {
+    id: as(`00000000-0000-4000-8000-${String(step).padStart(12, '0')}`),
+    name: as(`my-model@${step}`),
+    model: as('my-model'),
+    step,
+  },
+});
 
 export const MODELS = 'GET /v1/models';
 

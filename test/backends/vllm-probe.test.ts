@@ -90,7 +90,7 @@ describe('a probe', () => {
     [
       'a key',
       { ...HEALTHY, [MODELS]: { status: 401, json: { error: 'Unauthorized' } } },
-      /asks for an API key.*start the engine without --api-key/,
+      /asks for an API key.*keyFile. or .keyEnv/,
     ],
     [
       'garbage',

@@ -1,19 +1,12 @@
 // What vLLM's answers to loads and unloads mean to the driver, in the words of vLLM 0.32.0 and of older versions.
 import { describe, expect, test } from 'vitest';
-import { type Adapter, type AdapterId, as, type Digest } from '../../src/domain.ts';
-import { adapterCard, driverOf, hang, MODELS, models, playing, reset, soon } from './playing.ts';
+import { adapterCard, driverOf, hang, MODELS, models, playing, reset, soon, weightsAt } from './playing.ts';
 import { deadUrl, type Reply } from './stand-in.ts';
 
 const LOAD = 'POST /v1/load_lora_adapter';
 const UNLOAD = 'POST /v1/unload_lora_adapter';
 
-const adapter: Adapter = {
-  id: as<AdapterId>('my-model@5'),
-  path: '/data/adapters/my-model@5',
-  digest: as<Digest>('0'.repeat(64)),
-  bytes: 1,
-  rank: 8,
-};
+const adapter = weightsAt('/data/adapters/my-model@5');
 
 /** Of newer versions; `flat` is of older ones. */
 const nested = (status: number, message: string, type = 'InternalServerError'): Reply => ({
@@ -47,7 +40,10 @@ describe('a load', () => {
     ['nested', nested(400, taken, 'InvalidUserInput')],
     ['flat', flat(400, taken)],
   ])('of a name that the engine holds from our path is a success (%s error)', async (_, refusal) => {
-    const { driver } = await playing({ [LOAD]: refusal, [MODELS]: models(adapterCard('my-model@5', adapter.path)) });
+    const { driver } = await playing({
+      [LOAD]: refusal,
+      [MODELS]: models(adapterCard('my-model@5', adapter.path ?? '')),
+    });
     expect(await driver.load(adapter, soon())).toEqual({ kind: 'loaded' });
   });
 

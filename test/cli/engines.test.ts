@@ -64,7 +64,7 @@ test('up says where it is and how to ask; what it prints works', async () => {
 
 test('ps shows it twice: as a backend with where it comes from, and as an engine with its process', async () => {
   const { out } = await at('ps');
-  expect(out).toMatch(/^mine +up +\d\/4 +0 +engine +http:/m);
+  expect(out).toMatch(/^mine +up +\d\/4 +0 +vllm +engine +http:/m);
   expect(out).toMatch(/^mine +up \d+ s +\d+ +0 +my-model@5 +http:/m);
 });
 

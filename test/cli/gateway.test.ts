@@ -36,9 +36,21 @@ afterAll(async () => {
 const at = (...args: string[]) => run([...args, '--admin', admin]);
 
 test('ps shows the engine; ls says how to get a first model', async () => {
-  expect((await at('ps')).out).toMatch(/^gpu-0 +up +0\/2 +0 +config +http:/m);
+  expect((await at('ps')).out).toMatch(/^gpu-0 +up +0\/2 +0 +vllm +config +http:/m);
   const empty = await at('ls');
   expect([empty.code, empty.out]).toEqual([0, expect.stringContaining('stepgate register')]);
+});
+
+test('register says what it needs: a path or --hosted, and a backend that would serve what a service has', async () => {
+  for (const args of [[], ['runs/x', '--hosted']])
+    expect(await at('register', 'my-model@80', ...args)).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/\(FROM\).*--hosted.*not both/),
+    });
+  expect(await at('register', 'my-model@80', '--hosted')).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/no backend of the config has my-model under its `models`/),
+  });
 });
 
 test('register, ask, ls, ps, rm', async () => {

@@ -1,8 +1,10 @@
 // What engines say of themselves: their metrics (Prometheus text), and their refusals and errors in any shape.
 import { ok } from 'node:assert/strict';
 import fc from 'fast-check';
-import { engineError, saysNoModel } from '../../src/backends/answers.ts';
+import { engineError } from '../../src/backends/answers.ts';
+import { DRIVERS } from '../../src/backends/drivers.ts';
 import { declares, seriesOf } from '../../src/backends/prometheus.ts';
+import { readRefusal as sglangRefusal } from '../../src/backends/sglang-refusals.ts';
 import { messageOf, readRefusal } from '../../src/backends/vllm-refusals.ts';
 import { type Adapter, type AdapterId, as, type Digest } from '../../src/domain.ts';
 import { damagedText } from './damage.ts';
@@ -109,6 +111,10 @@ const answerText = fc.oneof(
     '"{}[]:,\'',
   ),
 );
+const DIALECTS = Object.values(DRIVERS).map((create) =>
+  create({ url: 'http://engine', dispatcher: {} as never, pathFor: (path) => path }),
+);
+
 export const ADAPTER: Adapter = {
   id: as<AdapterId>('my-model@5'),
   path: '/store/x',
@@ -134,13 +140,15 @@ export const refusals: Target = {
         ok(message.length > 0 && message.length <= MESSAGE_CHARS_MAX && !/[\r\n]/.test(message), message);
         const { fault, message: why } = readRefusal(answer, ADAPTER);
         ok((fault === 'adapter' || fault === 'backend') && why.length > 0);
+        const refused = sglangRefusal(answer, ADAPTER);
+        ok((refused.fault === 'adapter' || refused.fault === 'backend') && refused.message.length > 0);
         const error = engineError(said, status);
+        for (const { unknownModel } of DIALECTS) ok(typeof unknownModel.says(error, status) === 'boolean');
         ok(
           typeof error.message === 'string' &&
             typeof error.type === 'string' &&
             ['string', 'number'].includes(typeof error.code),
         );
-        ok(typeof saysNoModel(error) === 'boolean');
       },
     ),
 };

@@ -84,7 +84,7 @@ test.each([
   ['POST', '/reset_prefix_cache'],
   ['POST', '/abort_requests'],
   ['POST', '/scale_elastic_ep'],
-  ['GET', '/server_info'],
+  ['GET', '/is_sleeping'],
   ['GET', '/v1/responses'],
   ['PUT', '/v1/chat/completions'],
   ['GET', '/tokenizer_info'],

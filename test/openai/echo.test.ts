@@ -43,3 +43,33 @@ describe('Echo', () => {
     expect(echoOf({ from: FROM, to: TO })).toBeInstanceOf(Echo);
   });
 });
+
+describe('Echo of an engine that names the model as it likes', () => {
+  const renamed = (pieces: readonly Buffer[]): string => {
+    const echo = new Echo(undefined, TO);
+    return Buffer.concat([...pieces.map((piece) => echo.push(piece)), echo.end()]).toString();
+  };
+  const event = (model: string) =>
+    `data: {"id":"1","model":${model},"choices":[{"delta":{"content":"\\"model\\":\\"x\\""}}]}\n\n`;
+
+  test.each(['"null"', '"a/b#c"', '""', '"with \\"quotes\\" and \\\\"', '"ünïcödé"'])(
+    'puts ours in the place of %s, whichever byte it is cut at',
+    (model) => {
+      const bytes = Buffer.from(event(model).repeat(2));
+      const wanted = event(JSON.stringify(TO)).repeat(2);
+      for (let at = 0; at <= bytes.length; at++) expect(renamed(cutAt(bytes, [at]))).toBe(wanted);
+      expect(renamed([...bytes].map((byte) => Buffer.of(byte)))).toBe(wanted);
+      expect(renamed([Buffer.from(event(` ${model}`))])).toBe(event(JSON.stringify(TO)));
+    },
+  );
+
+  test('what is no text stays, and so does what is too long for a name; what is held back is bounded', () => {
+    for (const model of ['null', '{"model_info":1}', '5'])
+      expect(renamed([Buffer.from(event(model))])).toBe(event(model));
+    const endless = `{"model":"${'x'.repeat(100_000)}`;
+    const echo = new Echo(undefined, TO);
+    let out = 0;
+    for (const byte of Buffer.from(endless)) out += echo.push(Buffer.of(byte)).length;
+    expect(out).toBeGreaterThan(90_000);
+  });
+});

@@ -77,7 +77,7 @@ test('a store that is full refuses with 507 until a step is deleted', async () =
   for (let step = 1; step <= steps; step++) expect((await house.ask(`my-model@${step}`)).status).toBe(200);
   // What the engine still listed at its last look counts as held, and would stay for as long as a request may live.
   const engines = [...house.running.gateway.fleet.members.values()];
-  await until(() => engines.every(({ backend }) => backend.sighting?.adapters.has('my-model@1') === false));
+  await until(() => engines.every(({ backend }) => backend.sighting?.adapters?.has('my-model@1') === false));
   await remove(house, 1);
   await over;
 });

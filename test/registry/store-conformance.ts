@@ -31,7 +31,11 @@ const five = checkpoint('m', 5, {
   warnings: ['It says so.'],
 });
 const dora = checkpoint('m', 6, { adapter: undefined, state: { kind: 'unservable', reasons: ['a', 'b "quoted"'] } });
-const exact = checkpoint('org/x@rev', undefined, { adapter: undefined, base: as('base') });
+const exact = checkpoint('org/x@rev', undefined, {
+  adapter: undefined,
+  hosted: as('org/x@rev, hosted'),
+  base: as('base'),
+});
 const sightingOf = ({ name }: Checkpoint, signature = '1'): Sighting => ({ name, source: '/runs/x', signature });
 const added = (one: Checkpoint): Change => ({ kind: 'added', checkpoint: one, sighting: sightingOf(one) });
 const champion: Alias = { model: as('m'), alias: 'champion', step: 5, movedAtMs: 10, by: 'me' };

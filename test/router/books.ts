@@ -233,6 +233,7 @@ export class Books {
     this.hasShrunk ||= slots < engine.slots;
     engine.slots = slots;
     if (!believes) return;
+    if (adapters === undefined) return; // it lists nothing
     const listed = new Set(adapters);
     for (const registration of [...engine.held.values()]) {
       if (registration.phase !== 'loaded' || listed.has(registration.adapter)) continue;

@@ -30,7 +30,7 @@ export function tell(event: RouterEvent): string {
     case 'backendUp': {
       const room = ` slots=${event.slots}${option('rankMax', event.rankMax, undefined)}${option('runningMax', event.runningMax, undefined)}${option('startedAt', event.startedAt, undefined)}`;
       const bases = event.bases.join() === 'base' ? '' : list('bases', event.bases);
-      return `up ${event.backend}${room}${bases}${list('holds', event.adapters)}`;
+      return `up ${event.backend}${room}${bases}${list('holds', event.adapters ?? [])}`;
     }
     case 'backendDown':
       return `down ${event.backend}${event.died ? ' died' : ''}`;
@@ -42,7 +42,7 @@ export function tell(event: RouterEvent): string {
     case 'configured':
       return `configured ${JSON.stringify(event.options)}`;
     case 'observed':
-      return `observed ${event.backend} askedAt=${event.askedAt} slots=${event.slots}${gauges(event)}${list('holds', event.adapters)}`;
+      return `observed ${event.backend} askedAt=${event.askedAt} slots=${event.slots}${gauges(event)}${list('holds', event.adapters ?? [])}`;
     case 'published':
       return `published ${target(event.target)}`;
     case 'retired':

@@ -65,6 +65,7 @@ export function parse(text: string): RouterEvent {
   const adapters = (options.get('holds') ?? '').split(',').filter((id) => id !== '');
   const slots = Number(options.get('slots') ?? 2);
   const rankMax = options.has('rankMax') ? Number(options.get('rankMax')) : undefined;
+  const setOf = (key: string) => (options.has(key) ? new Set(options.get(key)?.split(',')) : undefined);
   const number = (key: string) => (options.has(key) ? Number(options.get(key)) : undefined);
   const gauges = options.has('running') ? { running: number('running'), waiting: number('waiting') } : undefined;
   const event = ((): unknown => {
@@ -75,6 +76,7 @@ export function parse(text: string): RouterEvent {
           ticket: Number(first),
           class: options.get('class') ?? 'interactive',
           tenant: options.get('tenant') ?? '',
+          route: options.get('route'),
           affinity: options.has('affinity') ? Number(options.get('affinity')) : undefined,
           target: second.includes('@') ? adapterTarget(second, options) : { kind: 'base', base: second },
         };
@@ -93,6 +95,8 @@ export function parse(text: string): RouterEvent {
           ...{ type: 'backendUp', backend: first, bases, slots, rankMax, adapters },
           runningMax: number('runningMax'),
           startedAt: number('startedAt'),
+          models: setOf('models'),
+          routes: setOf('routes'),
         };
       case 'down':
         return { type: 'backendDown', backend: first, died: second === 'died' };
@@ -104,7 +108,10 @@ export function parse(text: string): RouterEvent {
       case 'configured':
         return { type, options: { ...OPTIONS, ...JSON.parse(first) } };
       case 'observed':
-        return { type, backend: first, askedAt: Number(options.get('askedAt')), slots, adapters, gauges };
+        return {
+          ...{ type, backend: first, askedAt: Number(options.get('askedAt')), slots, gauges },
+          adapters: options.get('holds') === 'unknown' ? undefined : adapters,
+        };
       case 'published':
         return {
           type,
@@ -149,6 +156,7 @@ const adapterTarget = (adapter: string, options: ReadonlyMap<string, string> = n
   model: adapter.split('@')[0],
   base: options.get('base') ?? 'base',
   rank: Number(options.get('rank') ?? 8),
+  ...(options.has('hosted') && { hosted: true }),
 });
 
 /** `adapter m@5`, `model m`, `latest m@5` (where it leads now) or `latest m`, `class eval`. */

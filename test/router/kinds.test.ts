@@ -1,0 +1,167 @@
+// Engines that cannot do everything: services that know checkpoints by their names, kinds that lack a route, engines that list nothing.
+import { describe, expect, test } from 'vitest';
+import { replay, trim } from './transcript.ts';
+
+const promise = (name: string, text: string) => test(name, () => expect(replay(text)).toBe(trim(text)));
+
+describe('a service that finds checkpoints by their names', () => {
+  promise(
+    'is given what has no files, and no engine that loads files is',
+    `>> up gpu-0 slots=4
+     >> up service slots=1000 models=m
+     >> arrived 1 m@80 hosted=yes
+     << load service m@80 room
+     >> loaded service m@80
+     << dispatch 1 service room`,
+  );
+
+  promise(
+    'is given its own models alone, of whatever rank',
+    `>> up service slots=1000 models=m rankMax=8
+     >> arrived 1 m@5 rank=64
+     << load service m@5 room
+     >> arrived 2 other@5
+     << reject 2 checkpoint_not_servable`,
+  );
+
+  promise(
+    'that is missing is not replaced by an engine that serves the base',
+    `>> up gpu-0 slots=4
+     >> arrived 1 m@80 hosted=yes
+     << reject 1 backend_unavailable`,
+  );
+});
+
+describe('an engine beside a service', () => {
+  promise(
+    'is not ejected: the service could not take what it serves',
+    `>> up gpu-0 slots=4 holds=other@1
+     >> up service slots=1000 models=m
+     ${[1, 2, 3, 4, 5, 6].map((id) => `>> arrived ${id} other@1\n<< dispatch ${id} gpu-0 resident\n>> ended ${id} failed`).join('\n')}`,
+  );
+
+  promise(
+    'does not stand in for it: the service is not ejected either',
+    `>> up gpu-0 slots=4
+     >> up service slots=1000 models=m holds=m@80
+     ${[1, 2, 3, 4, 5, 6].map((id) => `>> arrived ${id} m@80 hosted=yes\n<< dispatch ${id} service resident\n>> ended ${id} failed`).join('\n')}`,
+  );
+
+  promise(
+    'keeps the slots that are reserved: a service has none',
+    `>> up gpu-0 slots=2
+     >> up service slots=1000 models=m
+     >> reserved r adapter m@5 slots=1
+     << load gpu-0 m@5 reserved`,
+  );
+});
+
+describe('a route that an engine lacks', () => {
+  promise(
+    'is never asked of it, though it alone holds the adapter: another one loads it beside',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> up lite slots=4 holds=m@5 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@5 evict
+     >> loaded gpu-0 m@5
+     << dispatch 1 gpu-0 evict`,
+  );
+
+  promise(
+    'holds up nobody who wants another: who comes later runs at once where that route is',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> up lite slots=4 holds=m@5 routes=/chat
+     >> arrived 1 m@1 route=/chat
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@5 route=/tokenize
+     >> arrived 3 m@5 route=/chat
+     << dispatch 3 lite resident
+     >> ended 3
+     >> ended 1
+     << unload gpu-0 m@1 evict
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@5 evict
+     >> loaded gpu-0 m@5
+     << dispatch 2 gpu-0 evict`,
+  );
+
+  promise(
+    'costs one other adapter its slot, whatever happens until that is free and however many ask',
+    `>> up gpu-0 slots=2 holds=m@1,m@2
+     >> up lite slots=4 holds=m@5,m@6 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << unload gpu-0 m@1 evict
+     >> arrived 2 m@5 route=/tokenize
+     >> arrived 3 m@6 route=/chat
+     << dispatch 3 lite resident
+     >> ended 3
+     >> arrived 4 m@7
+     << load lite m@7 room
+     >> loaded lite m@7
+     << dispatch 4 lite room
+     >> unloaded gpu-0 m@1
+     << load gpu-0 m@5 evict
+     >> loaded gpu-0 m@5
+     << dispatch 1 gpu-0 evict
+     << dispatch 2 gpu-0 evict`,
+  );
+
+  promise(
+    'is found again when the one that had it goes, though another one holds the adapter still',
+    `>> up gpu-0 slots=1 runningMax=1 holds=m@5
+     >> up gpu-1 slots=1
+     >> up lite slots=1 holds=m@5 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@5 route=/tokenize
+     >> down gpu-0
+     << load gpu-1 m@5 room
+     >> loaded gpu-1 m@5
+     << dispatch 2 gpu-1 room`,
+  );
+
+  promise(
+    'is not asked of it when room comes free there either',
+    `>> up gpu-0 slots=1 runningMax=1 holds=m@5
+     >> up lite slots=1 runningMax=1 holds=m@5 routes=/chat
+     >> arrived 1 m@5 route=/chat
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@5 route=/chat
+     << dispatch 2 lite resident
+     >> arrived 3 m@5 route=/tokenize
+     >> arrived 4 m@5 route=/chat
+     >> ended 2
+     << dispatch 4 lite resident
+     >> ended 1
+     << dispatch 3 gpu-0 resident`,
+  );
+
+  promise(
+    'is refused where nobody who could serve the model has it',
+    `>> up lite slots=4 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << reject 1 route_not_served
+     >> arrived 2 base route=/tokenize
+     << reject 2 route_not_served
+     >> arrived 3 base route=/chat
+     << dispatch 3 lite base`,
+  );
+});
+
+describe('an engine that lists nothing', () => {
+  promise(
+    'holds what it was given, whatever it does not say',
+    `>> up gpu-0
+     >> arrived 1 m@5
+     << load gpu-0 m@5 room
+     >> loaded gpu-0 m@5
+     << dispatch 1 gpu-0 room
+     >> ended 1
+     @ 100
+     >> observed gpu-0 askedAt=50 holds=unknown
+     >> arrived 2 m@5
+     << dispatch 2 gpu-0 resident`,
+  );
+});
