@@ -85,7 +85,7 @@ export class Gateway {
       onUp: () => this.#lookAgain(),
     });
     this.cordons = new Cordons({
-      rows: registry.cordonRows,
+      rows: registry.others,
       fleet: this.fleet,
       state: this.router.state,
       feed,
@@ -113,7 +113,7 @@ export class Gateway {
       log,
     });
     this.reservations = new Reservations({
-      rows: registry.reservationRows,
+      rows: registry.others,
       catalog: registry.catalog,
       adapters: this.adapters,
       state: this.router.state,

@@ -59,7 +59,7 @@ export async function start(written: Config, surroundings: Surroundings): Promis
   });
   const closers: (() => Promise<void>)[] = [() => registry.close()];
   try {
-    const joined = new Joined(registry.backendRows);
+    const joined = new Joined(registry.others);
     const config = joined.into(written);
     house = build({ registry, config, credentials, log });
     const { gateway, keeper, sources } = house;
@@ -111,7 +111,7 @@ interface BuildParts {
 
 function build({ registry, config, credentials, log }: BuildParts): House {
   const access = new Access({
-    rows: registry.accessRows,
+    rows: registry.others,
     listen: config.listen,
     admin: config.admin,
     nowMs: Date.now,
@@ -201,7 +201,7 @@ const registrySettings = ({ data, roots, models, store, discovery }: Config): Re
 });
 
 function openDeployments(
-  { deploymentRows: rows, catalog }: Registry,
+  { others: rows, catalog }: Registry,
   { journal, log, follow }: { journal: Journal; log: Logger; follow: () => void },
 ): Deployments {
   return new Deployments({

@@ -14,7 +14,7 @@ import { nameOf, SCENARIOS, type Scenario } from './scenarios.ts';
 import { soak } from './soak.ts';
 
 const USAGE = `npm run bench:gateway -- [--quick] [--against NAMES] [--only SCENARIOS] [--json FILE] [--write] [--soak N]
-  --quick            under two minutes: fewer scenarios, shorter rounds, without the slowest peers
+  --quick            two to three minutes: fewer scenarios, shorter rounds, without the slowest peers
   --against NAMES    direct,${Object.keys(PEERS).join(',')},stepgate; peers are installed when asked for.
                      "stepgate --max-semi-space-size=16": told this to Node instead of what is shipped
   --only SCENARIOS   ${SCENARIOS.map(({ id }) => id).join(',')}

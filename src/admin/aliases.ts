@@ -26,14 +26,14 @@ export function addAliases(admin: Hono<Env>, gateway: Gateway): void {
   const all = '/admin/v1/models/:model/aliases';
   const one = `${all}/:alias` as const;
   const read = (model: string, alias: string) => {
-    const found = registry.aliases(model).find((row) => row.alias === alias);
+    const found = registry.catalog.aliases(model).find((row) => row.alias === alias);
     if (found !== undefined) return view(found);
     throw new StepgateError('model_not_found', `${model} has no alias ${alias}; "stepgate alias ${model}" lists them`);
   };
 
   admin.get(all, (c) => {
     const model = knownModel(gateway, c.req.param('model'));
-    return c.json({ data: registry.aliases(model).map(view), names: registry.names(model) });
+    return c.json({ data: registry.catalog.aliases(model).map(view), names: registry.names(model) });
   });
   admin.get(one, (c) => c.json(read(knownModel(gateway, c.req.param('model')), c.req.param('alias'))));
   admin.put(one, async (c) => {

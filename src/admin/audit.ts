@@ -38,7 +38,7 @@ export function auditActions(admin: Hono<Env>, { registry }: Gateway, log: Logge
         after: bounded(after),
       };
       try {
-        registry.accessRows.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
+        registry.others.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
       } catch (error) {
         // It is done, and the answer must say so.
         log.error({ err: error, ...entry }, 'this action could not be written into the audit log');
@@ -52,9 +52,7 @@ export function auditActions(admin: Hono<Env>, { registry }: Gateway, log: Logge
 }
 
 export function addAudit(admin: Hono<Env>, { registry }: Gateway): void {
-  admin.get('/admin/v1/audit', (c) =>
-    c.json({ data: registry.accessRows.audit(Query.parse(c.req.query())).map(view) }),
-  );
+  admin.get('/admin/v1/audit', (c) => c.json({ data: registry.others.audit(Query.parse(c.req.query())).map(view) }));
 }
 
 /** What the listener itself says of the thing: by its own route, else in the list that it is in. */

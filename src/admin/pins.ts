@@ -19,15 +19,15 @@ const Post = z.union([
 
 export function addPins(admin: Hono<Env>, gateway: Gateway): void {
   const { registry } = gateway;
-  admin.get('/admin/v1/pins', (c) => c.json({ data: registry.pins().map(view) }));
+  admin.get('/admin/v1/pins', (c) => c.json({ data: registry.pins.all().map(view) }));
   admin.post('/admin/v1/pins', async (c) => {
     const { model, owner, ttlMs, ...which } = await parseBody(c, Post);
     const steps = 'steps' in which ? which.steps : { from: which.from, to: which.to };
-    return c.json(view(registry.pin({ model, steps, owner, ttlMs })), 201);
+    return c.json(view(registry.pins.add({ model, steps, owner, ttlMs })), 201);
   });
   admin.delete('/admin/v1/pins/:id', (c) => {
     const id = c.req.param('id');
-    registry.unpin(id);
+    registry.pins.remove(id);
     return c.json({ id, removed: true });
   });
 }

@@ -102,7 +102,7 @@ export class Engines {
   }
 
   get #rows() {
-    return this.#parts.gateway.registry.backendRows;
+    return this.#parts.gateway.registry.others;
   }
 
   /** @throws StepgateError forbidden, conflict, invalid_request, model_not_found, checkpoint_not_servable, ...: nothing was started */

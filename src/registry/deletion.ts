@@ -13,6 +13,19 @@ export interface DeletionParts {
   readonly nowMs: () => number;
 }
 
+/** Of a name that means one checkpoint. @throws StepgateError model_not_found, checkpoint_deleted */
+export function findLive(catalog: Catalog, name: string): Checkpoint {
+  const checkpoint = catalog.find(name);
+  if (!checkpoint) {
+    const answer = catalog.resolve(name);
+    const message =
+      answer.kind === 'refused' ? answer.message : `"${name}" is not the name of one checkpoint. Name the step.`;
+    throw new StepgateError('model_not_found', message, { param: 'name' });
+  }
+  if (checkpoint.state.kind !== 'deleted') return checkpoint;
+  throw new StepgateError('checkpoint_deleted', `"${checkpoint.name}" was deleted already.`, { param: 'name' });
+}
+
 /** Errors: conflict, with what to do first, where a pin or an alias holds it. */
 export function checkFree({ catalog, pins }: DeletionParts, { name, model, step }: Checkpoint): void {
   if (step === undefined) return;

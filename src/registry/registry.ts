@@ -19,7 +19,7 @@ import { Arrivals, identify, notServable } from './arrivals.ts';
 import { BEST_DEFAULT } from './best.ts';
 import { Catalog } from './catalog.ts';
 import { Database } from './database.ts';
-import { checkFree, type DeletionParts, markDeleted } from './deletion.ts';
+import { checkFree, type DeletionParts, findLive, markDeleted } from './deletion.ts';
 import type { Found } from './discovery.ts';
 import { makeOpenDirectory } from './disk.ts';
 import { addHosted } from './hosted.ts';
@@ -31,7 +31,6 @@ import { checkCheckpointName, printName } from './name.ts';
 import type {
   AliasMove,
   HostedRequest,
-  PinRequest,
   RegisterRequest,
   RegistryOptions,
   RegistrySettings,
@@ -41,17 +40,7 @@ import { Pins } from './pins.ts';
 import { judge, type Verdict } from './retention.ts';
 import { Roots } from './roots.ts';
 import { configureModels, rootsOf } from './settings.ts';
-import type {
-  AccessRows,
-  Alias,
-  BackendRows,
-  CordonRows,
-  DeploymentRows,
-  Move,
-  Pin,
-  ReservationRows,
-  Store,
-} from './store.ts';
+import type { Move, OthersRows, Store } from './store.ts';
 import { neededBy } from './store-budget.ts';
 import { Turns } from './turns.ts';
 import { Watchers } from './watchers.ts';
@@ -70,6 +59,7 @@ interface Parts {
 
 export class Registry {
   readonly catalog: Catalog;
+  readonly pins: Pins;
   #options: RegistryOptions;
   readonly #roots: Roots;
   readonly #files: AdapterStore;
@@ -78,7 +68,6 @@ export class Registry {
   readonly #pathOf: (digest: Digest) => string;
   readonly #ledger: Ledger;
   readonly #arrivals: Arrivals;
-  readonly #pins: Pins;
   readonly #turns = new Turns<CheckpointName>();
   readonly #deletion: DeletionParts;
   readonly #stop = new AbortController();
@@ -97,8 +86,8 @@ export class Registry {
     this.catalog = catalog;
     this.#ledger = new Ledger({ catalog, rows, nowMs, tell: onChange });
     this.#arrivals = new Arrivals({ catalog, ledger: this.#ledger, files, ids: this.#ids, nowMs, pathOf });
-    this.#pins = new Pins({ catalog, rows, nowMs });
-    this.#deletion = { catalog, ledger: this.#ledger, pins: this.#pins, nowMs };
+    this.pins = new Pins({ catalog, rows, nowMs });
+    this.#deletion = { catalog, ledger: this.#ledger, pins: this.pins, nowMs };
     this.#watchers = new Watchers({
       isKnown: (model, found) => this.#isKnown(nameOf(model, found.step), found),
       onFound: (model, found) => this.#find(model, found),
@@ -163,7 +152,7 @@ export class Registry {
   /** The name is answered with checkpoint_deleted from now on.
    *  Errors: model_not_found, checkpoint_deleted, conflict (pinned, or an alias leads to it), storage_full. */
   remove(name: string, who = 'admin'): Checkpoint {
-    const checkpoint = this.#live(name);
+    const checkpoint = findLive(this.catalog, name);
     checkFree(this.#deletion, checkpoint);
     const [deleted] = markDeleted(this.#deletion, { model: checkpoint.model, checkpoints: [checkpoint], who });
     return deleted ?? checkpoint;
@@ -171,7 +160,7 @@ export class Registry {
 
   /** Sets metrics, or removes those that are null. Errors: model_not_found, checkpoint_deleted, invalid_request, storage_full. */
   patch(name: string, metrics: Readonly<Record<string, number | null>>, who: string): Checkpoint {
-    return patch({ catalog: this.catalog, ledger: this.#ledger }, this.#live(name), { metrics, who });
+    return patch({ catalog: this.catalog, ledger: this.#ledger }, findLive(this.catalog, name), { metrics, who });
   }
 
   /** Moves `latest`. Errors: model_not_found where the model has no such step; storage_full, though it has moved until a restart. */
@@ -193,11 +182,6 @@ export class Registry {
     moveAlias({ catalog: this.catalog, ledger: this.#ledger, nowMs: this.#options.nowMs }, move);
   }
 
-  /** Those set by hand, by name. */
-  aliases(model: string): readonly Alias[] {
-    return this.catalog.aliases(model);
-  }
-
   /** Every name that moves and where it leads now: `latest` and `best` where they lead anywhere, then the aliases. */
   names(model: string): readonly { readonly alias: string; readonly step: number }[] {
     const { catalog } = this;
@@ -213,43 +197,8 @@ export class Registry {
     return this.#rows.history(as<ModelName>(model), limit);
   }
 
-  /** Errors: model_not_found, invalid_request, storage_full. */
-  pin(request: PinRequest): Pin {
-    return this.#pins.add(request);
-  }
-
-  /** Errors: model_not_found, storage_full. */
-  unpin(id: string): void {
-    this.#pins.remove(id);
-  }
-
-  /** Those that count now. */
-  pins(): readonly Pin[] {
-    return this.#pins.all();
-  }
-
-  /** Where reservations of slots are written down: they are the gateway's, and survive it here. */
-  get reservationRows(): ReservationRows {
-    return this.#rows;
-  }
-
-  /** Where it is written down which backends nothing new goes to. */
-  get cordonRows(): CordonRows {
-    return this.#rows;
-  }
-
-  /** Where backends beside the config's, and engines of the gateway's own, are written down. */
-  get backendRows(): BackendRows {
-    return this.#rows;
-  }
-
-  /** Where the builds of deployments are written down. */
-  get deploymentRows(): DeploymentRows {
-    return this.#rows;
-  }
-
-  /** Where keys and the audit log are written down. */
-  get accessRows(): AccessRows {
+  /** Where the gateway's other rooms write down what is theirs: reservations, cordons, backends, engines, deployments, keys, the audit log. */
+  get others(): OthersRows {
     return this.#rows;
   }
 
@@ -262,7 +211,7 @@ export class Registry {
       best: settings?.best ?? BEST_DEFAULT,
       names: this.names(model),
       deployments: this.catalog.deployedSteps(model),
-      pins: this.#pins.of(model),
+      pins: this.pins.of(model),
       leased,
     });
     const gone = verdicts.filter(({ keep }) => !keep).map(({ checkpoint }) => checkpoint);
@@ -343,19 +292,6 @@ export class Registry {
 
   #isKnown(name: CheckpointName, found: Found): boolean {
     return this.catalog.find(name)?.state !== LOST && this.#rows.seen(name, found.dir) === found.signature;
-  }
-
-  /** @throws StepgateError model_not_found, checkpoint_deleted */
-  #live(name: string): Checkpoint {
-    const checkpoint = this.catalog.find(name);
-    if (!checkpoint) {
-      const answer = this.catalog.resolve(name);
-      const message =
-        answer.kind === 'refused' ? answer.message : `"${name}" is not the name of one checkpoint. Name the step.`;
-      throw new StepgateError('model_not_found', message, { param: 'name' });
-    }
-    if (checkpoint.state.kind !== 'deleted') return checkpoint;
-    throw new StepgateError('checkpoint_deleted', `"${checkpoint.name}" was deleted already.`, { param: 'name' });
   }
 
   /** One arrival at a time under one name. */

@@ -228,6 +228,9 @@ export interface AccessRows {
   commit(changes: readonly AccessChange[]): void;
 }
 
+/** What the gateway's other rooms write down beside the registry's own. */
+export type OthersRows = ReservationRows & CordonRows & BackendRows & DeploymentRows & AccessRows;
+
 export type Change =
   | ReservationChange
   | CordonChange

@@ -72,7 +72,7 @@ describe('one that does not get ready leaves nothing but its log', () => {
   const nothingIsLeft = async (house: House, port: number) => {
     expect(await isFree(port)).toBe(true);
     expect([await backendsOf(house), (await house.admin('GET', '/engines')).body]).toEqual([[], { data: [] }]);
-    expect(house.running.gateway.registry.backendRows.engines()).toEqual([]);
+    expect(house.running.gateway.registry.others.engines()).toEqual([]);
   };
 
   test('it ends: its last lines and its exit code are told', async () => {
@@ -191,10 +191,10 @@ describe('when the gateway ends and comes again', () => {
   test('a process whose number nobody wrote down is found by the log that it writes', async () => {
     const house = await houseWithStep();
     const { pid } = await up(house);
-    const { backendRows } = house.running.gateway.registry;
-    const [row] = backendRows.engines();
+    const { others } = house.running.gateway.registry;
+    const [row] = others.engines();
     await house.running.engines.close();
-    if (row !== undefined) backendRows.commit([{ kind: 'engineChanged', engine: { ...row, process: undefined } }]);
+    if (row !== undefined) others.commit([{ kind: 'engineChanged', engine: { ...row, process: undefined } }]);
     const next = await reopened(house);
     await until(async () => (await engineOf(next)).state === 'up');
     expect(await engineOf(next)).toMatchObject({ pid, restarts: 0 });
@@ -203,10 +203,10 @@ describe('when the gateway ends and comes again', () => {
   test('one that is too busy to answer at once is waited for, however old it is', async () => {
     const house = await houseWithStep();
     const { pid } = await up(house, { waitMs: 10_000 });
-    const { backendRows } = house.running.gateway.registry;
-    const [row] = backendRows.engines();
+    const { others } = house.running.gateway.registry;
+    const [row] = others.engines();
     await house.running.engines.close();
-    if (row !== undefined) backendRows.commit([{ kind: 'engineChanged', engine: { ...row, createdAtMs: 1 } }]);
+    if (row !== undefined) others.commit([{ kind: 'engineChanged', engine: { ...row, createdAtMs: 1 } }]);
     process.kill(pid, 'SIGSTOP');
     const next = await reopened(house);
     const from = (await engineOf(next)).state;
@@ -231,14 +231,14 @@ describe('when the gateway ends and comes again', () => {
   test('one that was being ended is ended', async () => {
     const house = await houseWithStep();
     const { pid } = await up(house);
-    const { backendRows } = house.running.gateway.registry;
-    const [row] = backendRows.engines();
+    const { others } = house.running.gateway.registry;
+    const [row] = others.engines();
     await house.running.engines.close();
-    if (row !== undefined) backendRows.commit([{ kind: 'engineChanged', engine: { ...row, phase: 'stopping' } }]);
+    if (row !== undefined) others.commit([{ kind: 'engineChanged', engine: { ...row, phase: 'stopping' } }]);
     const next = await reopened(house);
     await until(() => !lives(pid));
     await until(() => next.running.engines.all().length === 0);
-    expect([await backendsOf(next), next.running.gateway.registry.backendRows.engines()]).toEqual([[], []]);
+    expect([await backendsOf(next), next.running.gateway.registry.others.engines()]).toEqual([[], []]);
   });
 
   test('a start that ended meanwhile is cleaned away', async () => {

@@ -58,9 +58,7 @@ test('1,000 reservations', async () => {
       untilMs: undefined,
     },
   });
-  first.running.gateway.registry.reservationRows.commit(
-    many(999, (at) => ({ kind: 'reserved', reservation: row(at) })),
-  );
+  first.running.gateway.registry.others.commit(many(999, (at) => ({ kind: 'reserved', reservation: row(at) })));
   const house = await first.restart();
   const reserve = (owner: string) =>
     send(`${house.running.adminUrl}/admin/v1/reservations`, 'POST', { for: { class: 'eval' }, owner, slots: 1 });

@@ -27,7 +27,7 @@ describe('an alias', () => {
 
     const { registry } = await openRegistry(dataDir);
     expect(answer(registry, 'm@champion')).toBe('m@10');
-    expect(registry.aliases('m')).toEqual([
+    expect(registry.catalog.aliases('m')).toEqual([
       { model: 'm', alias: 'champion', step: 10, movedAtMs: expect.any(Number), by: 'bob' },
     ]);
     const ofChampion = registry.history('m').filter(({ alias }) => alias === 'champion');
@@ -63,7 +63,7 @@ describe('an alias', () => {
       expect(move).toThrow(/points to step 5 \(moved by ann\)/);
     } else {
       move();
-      expect(registry.aliases('m')[0]?.step ?? -1).toBe(outcome);
+      expect(registry.catalog.aliases('m')[0]?.step ?? -1).toBe(outcome);
     }
   });
 

@@ -64,7 +64,7 @@ test('the registry goes on reading, refuses to write, and writes again when ther
     const alias = `a${turn % 100}`;
     refusal = refusalOf(() => registry.moveAlias({ model: 'm', alias, to: 1, who: 'test' }));
     if (refusal === undefined) acknowledged = alias;
-    else if (turn < 100) expect(registry.aliases('m').map((one) => one.alias)).not.toContain(alias);
+    else if (turn < 100) expect(registry.catalog.aliases('m').map((one) => one.alias)).not.toContain(alias);
   }
   expect(refusal).toBe('storage_full');
   empty();
@@ -77,7 +77,7 @@ test('the registry goes on reading, refuses to write, and writes again when ther
   expect(found.findings.filter(({ severity }) => severity === 'problem')).toEqual([]);
   const again = await openRegistry(dataDir);
   expect(['m@1', 'm@2'].map((name) => answer(again.registry, name))).toEqual(['m@1', 'checkpoint_deleted']);
-  const kept = again.registry.aliases('m').map(({ alias }) => alias);
+  const kept = again.registry.catalog.aliases('m').map(({ alias }) => alias);
   for (const alias of ['after', ...(acknowledged === undefined ? [] : [acknowledged])]) expect(kept).toContain(alias);
 });
 

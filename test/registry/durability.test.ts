@@ -74,7 +74,7 @@ const standingIn =
   (registry: Registry) =>
   (key: string): Standing => {
     if (!key.startsWith('@'))
-      return registry
+      return registry.catalog
         .aliases(MODEL)
         .find(({ alias }) => alias === key)
         ?.step.toString();

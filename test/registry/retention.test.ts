@@ -162,19 +162,19 @@ describe('a pin', () => {
     const options = { models: { m: { latest: 'published', keep: { last: 1 } } }, nowMs: () => nowMs } as const;
     const first = await openRegistry(dataDir, options);
     await filled(first.registry, scratch(), [5, 10, 15]);
-    const pinned = first.registry.pin({ model: 'm', steps: { from: 4, to: 7 }, owner: 'eval', ttlMs: 500 });
+    const pinned = first.registry.pins.add({ model: 'm', steps: { from: 4, to: 7 }, owner: 'eval', ttlMs: 500 });
     expect(pinned).toMatchObject({ model: 'm', from: 4, to: 7, owner: 'eval', createdAtMs: 1_000, untilMs: 1_500 });
     await first.registry.close();
 
     const { registry } = await openRegistry(dataDir, options);
-    expect(registry.pins()).toEqual([pinned]);
+    expect(registry.pins.all()).toEqual([pinned]);
     expect(() => registry.remove('m@5')).toThrow(expect.objectContaining({ code: 'conflict' }));
     expect(() => registry.remove('m@5')).toThrow(`pin --remove ${pinned.id}`);
     registry.retain('m', { dryRun: false, ...nobody });
     expect([answer(registry, 'm@5'), answer(registry, 'm@10')]).toEqual(['m@5', 'checkpoint_deleted']);
 
     nowMs = 1_500;
-    expect(registry.pins()).toEqual([]);
+    expect(registry.pins.all()).toEqual([]);
     registry.retain('m', { dryRun: false, ...nobody });
     expect(answer(registry, 'm@5')).toBe('checkpoint_deleted');
   });
@@ -182,13 +182,13 @@ describe('a pin', () => {
   test('of a list keeps these steps alone; removed, it keeps none', async () => {
     const { registry } = await openRegistry(scratch());
     await filled(registry, scratch(), [5, 10, 15]);
-    const pinned = registry.pin({ model: 'm', steps: [15, 5, 15], owner: 'eval', ttlMs: undefined });
+    const pinned = registry.pins.add({ model: 'm', steps: [15, 5, 15], owner: 'eval', ttlMs: undefined });
     expect(pinned).toMatchObject({ from: 5, to: 15, steps: [5, 15], untilMs: undefined });
     registry.remove('m@10');
     expect(() => registry.remove('m@15')).toThrow(expect.objectContaining({ code: 'conflict' }));
-    registry.unpin(pinned.id);
+    registry.pins.remove(pinned.id);
     registry.remove('m@15');
-    expect(() => registry.unpin(pinned.id)).toThrow(expect.objectContaining({ code: 'model_not_found' }));
+    expect(() => registry.pins.remove(pinned.id)).toThrow(expect.objectContaining({ code: 'model_not_found' }));
   });
 
   test.each([
@@ -204,7 +204,7 @@ describe('a pin', () => {
   ])('%j is refused', async (wrong, code) => {
     const { registry } = await openRegistry(scratch(), { models: { m: {} } });
     const good = { model: 'm', steps: [5], owner: 'eval', ttlMs: 1_000 };
-    expect(() => registry.pin({ ...good, ...wrong })).toThrow(expect.objectContaining({ code }));
-    expect(registry.pins()).toEqual([]);
+    expect(() => registry.pins.add({ ...good, ...wrong })).toThrow(expect.objectContaining({ code }));
+    expect(registry.pins.all()).toEqual([]);
   });
 });
