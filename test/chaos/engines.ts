@@ -26,8 +26,16 @@ export class Engines {
   #areIll = false;
   readonly #complaints: string[] = [];
   readonly #orphans = new Set<string>();
-  /** In this life they have dropped an adapter, which is another one to them when it is loaded again, beside what still runs on it. */
+  /**
+   * In this life they have dropped an adapter, which is another one to them when it is loaded again, beside what still runs on it; or they are liars. More
+   * may run on them than slots.
+   */
   readonly #forgetful = new Set<Engine>();
+  /**
+   * Until the turn's end their lists may leave out what they hold. Where that is what they say when they come up, they are believed: nobody could tell it
+   * from a restart, after which what ran before runs no more, and a slot that is kept for it would be kept until a deadline passes.
+   */
+  readonly #liars = new Set<Engine>();
   /** Where weights lie that the gateway knows nothing of. */
   readonly #alien = new Set<string>();
 
@@ -76,6 +84,10 @@ export class Engines {
       case 'fault':
         return sim.fault(trouble.door, trouble.fault, trouble.times);
       case 'lie':
+        if (trouble.about !== 'more') {
+          this.#liars.add(engine);
+          this.#forgetful.add(engine);
+        }
         return sim.fault(
           'models',
           { kind: 'status', status: 200, body: this.#lie(engine, trouble.about) },
@@ -122,6 +134,7 @@ export class Engines {
   async heal(): Promise<void> {
     await Promise.all(this.#turns.values());
     this.#areIll = false;
+    this.#liars.clear();
     for (const engine of this.all) {
       engine.sim.clearFaults();
       await this.#bringBack(engine);
@@ -150,7 +163,7 @@ export class Engines {
 
   #endLife(engine: Engine): void {
     this.#noteLife(engine);
-    this.#forgetful.delete(engine);
+    if (!this.#liars.has(engine)) this.#forgetful.delete(engine);
   }
 
   #noteLife(engine: Engine): void {
