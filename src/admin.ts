@@ -2,6 +2,7 @@
 // each thin over the registry and the router.
 import { Hono } from 'hono';
 import type { Logger } from 'pino';
+import { checkNeighbour } from './access/neighbours.ts';
 import { addAliases } from './admin/aliases.ts';
 import { addAudit, auditActions } from './admin/audit.ts';
 import { addBackends } from './admin/backends.ts';
@@ -31,8 +32,10 @@ interface AdminParts {
 export function createAdmin(gateway: Gateway, { reloads, engines, publicUrl }: AdminParts, log: Logger): Hono<Env> {
   const admin = new Hono<Env>();
   // Before every route, and for every path: there is nothing here for who is no admin.
-  admin.use('*', (c, next) => {
-    c.set('caller', gateway.access.check(c.env.incoming.headers, 'admin'));
+  admin.use('*', async (c, next) => {
+    const { headers, socket } = c.env.incoming;
+    c.set('caller', gateway.access.check(headers, 'admin'));
+    if (gateway.access.isAdminOpen) await checkNeighbour(socket);
     c.set('bodyBytesMax', gateway.config.limits.bodyBytesMax);
     return next();
   });

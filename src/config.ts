@@ -243,3 +243,9 @@ function freezeSources(raw: SourcesConfig, directory: string): SourcesConfig {
     hosts: Object.freeze(Object.fromEntries(Object.entries(raw.hosts).map(([host, row]) => [host, place(row)]))),
   });
 }
+
+/** The environment variables that hold keys. */
+export const keyVariables = ({ backends, sources: { hf, s3, mlflow, wandb, hosts } }: Config): ReadonlySet<string> =>
+  new Set(
+    [...backends, hf, s3, mlflow, wandb, ...Object.values(hosts)].flatMap(({ keyEnv }: KeyPlace) => keyEnv ?? []),
+  );

@@ -1,5 +1,5 @@
 // Who may come in: one synchronous question per request, answered from what was verified before where it can be. The only place that reads
-// credentials from headers. Where no key was ever made and only this machine can connect, everybody may do everything.
+// credentials from headers. Where no key was ever made and only this machine can connect, everybody may do everything (but see neighbours.ts).
 import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { LRUCache } from 'lru-cache';
@@ -57,6 +57,11 @@ export class Access {
     if (caller.may(need) || isOpen) return caller;
     const message = `the key ${caller.who} has not the scope "${need}", which this needs; "stepgate keys" makes one that has`;
     throw new StepgateError('forbidden', message);
+  }
+
+  /** There is no admin key, and only this machine can connect. */
+  get isAdminOpen(): boolean {
+    return this.#adminOpen;
   }
 
   /** As `check` with the need `any`, without a refusal. */

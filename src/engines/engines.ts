@@ -1,5 +1,6 @@
 // The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
 import type { Logger } from 'pino';
+import { keyVariables } from '../config.ts';
 import { as, type BackendName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
@@ -223,11 +224,12 @@ export class Engines {
     return LogFile.of(this.#parts.gateway.config.data, name);
   }
 
-  /** What is the gateway's alone does not reach an engine. */
+  /** What is the gateway's alone does not reach an engine. The Hub's token is also vLLM's own: it fetches bases with it. */
   #environment(): NodeJS.ProcessEnv {
     const { environment, gateway } = this.#parts;
-    const secret = new Set(gateway.config.backends.flatMap(({ keyEnv }) => keyEnv ?? []));
-    const kept = Object.entries(environment).filter(([key]) => !secret.has(key) && !key.startsWith('STEPGATE_'));
+    const secret = keyVariables(gateway.config);
+    const isKept = (name: string) => name === 'HF_TOKEN' || !(secret.has(name) || name.startsWith('STEPGATE_'));
+    const kept = Object.entries(environment).filter(([name]) => isKept(name));
     return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
   }
 

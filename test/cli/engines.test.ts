@@ -14,7 +14,8 @@ let url: string;
 let admin: string;
 
 async function startGateway(): Promise<void> {
-  gateway = begin(['serve', '--config', file], { STEPGATE_KEY: 'not for engines', HOME: home });
+  const keys = { STEPGATE_KEY: 'k', S3_KEY: 'id:k', HF_TOKEN: 'k' };
+  gateway = begin(['serve', '--config', file], { ...keys, OTHER: 'o', HOME: home });
   [, url = ''] = await gateway.says(/serves at (\S+)\/v1/);
   [, admin = ''] = await gateway.says(/admin +(\S+)/);
 }
@@ -25,7 +26,14 @@ beforeAll(async () => {
   const command = JSON.stringify(VLLM_LIKE);
   await writeFile(
     file,
-    `listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ndata: data\nbackends: []\nengines: { command: ${command} }\nprobe: { everyMs: 100 }\n`,
+    `listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+data: data
+engines: { command: ${command} }
+probe: { everyMs: 100 }
+backends: []
+sources: { s3: { keyEnv: S3_KEY }, hf: { keyEnv: HF_TOKEN } }
+`,
   );
   await startGateway();
   await writeCheckpoint({ dir: home, step: 5 });
@@ -68,11 +76,15 @@ test('ps shows it twice: as a backend with where it comes from, and as an engine
   expect(out).toMatch(/^mine +up \d+ s +\d+ +0 +my-model@5 +http:/m);
 });
 
-test('logs show what it says; the key of the gateway is not there', async () => {
+test('logs show what it says; it has none of the keys of the gateway, but the token with which vLLM fetches bases', async () => {
   const { code, out } = await at('logs', 'mine', '-n', '1000');
   expect(code).toBe(0);
   expect(out).toContain('Application startup complete');
-  expect(out).toContain('runtime loading: 1, key: undefined');
+  expect(out).toMatch(/^runtime loading: 1$/m);
+  expect(/^variables: (.*)$/m.exec(out)?.[1]?.split(' ')).toEqual(
+    expect.arrayContaining(['HF_TOKEN', 'HOME', 'OTHER', 'PATH', 'VLLM_ALLOW_RUNTIME_LORA_UPDATING']),
+  );
+  expect(out).not.toMatch(/STEPGATE_|S3_KEY/);
   expect((await at('logs', 'mine', '-n', '1')).out.split('\n')).toHaveLength(2);
   expect(await at('logs', 'none')).toMatchObject({ code: 1, err: expect.stringContaining('there are mine') });
 });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configMarkdown, configSchemaText } from '../../src/cli/schema.ts';
-import { ConfigError, defaultConfig, isLoopback, parseConfig } from '../../src/config.ts';
+import { ConfigError, defaultConfig, isLoopback, keyVariables, parseConfig } from '../../src/config.ts';
 import type { ModelName } from '../../src/domain.ts';
 
 const parse = (text: string) => parseConfig(text, { file: '/etc/stepgate/gate.yaml' });
@@ -285,4 +285,18 @@ describe('what is in config/ and docs/ is true', () => {
     look(JSON.parse(configSchemaText()), '');
     expect(bare).toEqual([]);
   });
+});
+
+test('the variables that hold keys are known wherever the config names one', () => {
+  const config = parseConfig(
+    `backends: [{ name: a, url: "http://a", keyEnv: A }, { name: b, url: "http://b" }]
+sources:
+  hf: { keyEnv: B }
+  s3: { keyEnv: C }
+  mlflow: { url: "http://m", keyEnv: D }
+  wandb: { keyEnv: E }
+  hosts: { h: { keyEnv: F }, i: { keyFile: g } }`,
+    { file: 'gate.yaml' },
+  );
+  expect([...keyVariables(config)].toSorted()).toEqual(['A', 'B', 'C', 'D', 'E', 'F']);
 });

@@ -24,7 +24,8 @@ const { values, positionals } = parseArgs({
 });
 const [serve, model] = positionals;
 console.log(`vllm-like: ${serve} ${model} ${process.argv.slice(4).join(' ')}`);
-console.log(`runtime loading: ${process.env.VLLM_ALLOW_RUNTIME_LORA_UPDATING}, key: ${process.env.STEPGATE_KEY}`);
+console.log(`runtime loading: ${process.env.VLLM_ALLOW_RUNTIME_LORA_UPDATING}`);
+console.log(`variables: ${Object.keys(process.env).sort().join(' ')}`);
 if (values['sim-child']) spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' });
 if (values['sim-deaf']) process.on('SIGTERM', () => console.log('SIGTERM, and it goes on'));
 else process.on('SIGTERM', () => process.exit(0));
