@@ -193,6 +193,13 @@ export const ERRORS = {
     'The caller left before the answer; seen in logs and metrics only.',
   ),
   internal_error: spec(500, 'server_error', 'gateway', 'never', 'A bug in the gateway. The log holds the request id.'),
+  storage_failed: spec(
+    500,
+    'server_error',
+    'gateway',
+    'never',
+    'The directory under `data` cannot be written: removed, unmounted, read-only, or a failing disk. Nothing was changed; mend it and restart the gateway.',
+  ),
   backend_error: spec(
     502,
     'server_error',

@@ -1,6 +1,7 @@
 // The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
 import type { Logger } from 'pino';
 import { keyVariables } from '../config.ts';
+import { diskError } from '../disk-error.ts';
 import { as, type BackendName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
@@ -132,7 +133,11 @@ export class Engines {
         process: undefined,
         about: undefined,
       };
-      await this.#logOf(name).begin().catch(sayFull);
+      await this.#logOf(name)
+        .begin()
+        .catch((error: unknown) => {
+          throw diskError(error, 'nothing was started');
+        });
       this.#rows.commit([{ kind: 'engineChanged', engine: row }]);
       this.#failures.delete(name);
       const engine = this.#make(row);
@@ -254,11 +259,6 @@ export class Engines {
     if (wanted === undefined || (!taken.has(port) && (await isFree(port)))) return port;
     throw conflict(`port ${port} is taken ("lsof -i :${port}" says by whom): give another, or leave --port out`);
   }
-}
-
-function sayFull(error: NodeJS.ErrnoException): never {
-  if (error.code !== 'ENOSPC') throw error;
-  throw new StepgateError('storage_full', 'The disk under `data` is full: nothing was started.', { cause: error });
 }
 
 const conflict = (message: string) => new StepgateError('conflict', message, { param: 'name' });

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { chmod, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskError } from '../disk-error.ts';
 import type { Digest } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import {
@@ -149,6 +150,7 @@ export class AdapterStore {
       gone = await this.#publish(temporary, taken);
     } catch (error) {
       if (taken !== undefined) this.#release(taken.digest);
+      if (this.#isOurs(error)) throw diskError(error, `${originals.dir} was not taken`);
       if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined;
       throw explain(error, originals.dir);
     } finally {
@@ -193,6 +195,12 @@ export class AdapterStore {
       else await createFile(path, whole, keep);
       return whole === undefined ? { name, size, descriptor } : { name, size, bytes: whole };
     }
+  }
+
+  /** Not the trainer's disk: a full one names no path where it was met in a write. */
+  #isOurs(error: unknown): boolean {
+    const { path = '' } = error as NodeJS.ErrnoException;
+    return path.startsWith(this.#dir) || hasCode(error, 'ENOSPC', 'EDQUOT', 'EROFS');
   }
 
   /** Returns whether `temporary` itself was put in its place. */
@@ -270,13 +278,6 @@ async function all<const T extends readonly unknown[]>(
 }
 
 function explain(error: unknown, source: string): unknown {
-  if (hasCode(error, 'ENOSPC', 'EDQUOT')) {
-    return new StepgateError(
-      'storage_full',
-      `The disk under \`data\` is full: ${source} was not taken. Free space and try again.`,
-      { cause: error },
-    );
-  }
   if (hasCode(error, 'EACCES', 'EPERM')) {
     return new StepgateError(
       'checkpoint_invalid',

@@ -2,6 +2,7 @@
 // One process owns the file (exclusive lock), as one process owns the adapter store beside it.
 import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { diskError } from '../disk-error.ts';
 import {
   as,
   assertNever,
@@ -11,7 +12,6 @@ import {
   type Digest,
   type ModelName,
 } from '../domain.ts';
-import { StepgateError } from '../errors.ts';
 import { auditOf, auditRowOf, keyOf, keyRowOf } from './access-rows.ts';
 import { backendOf, backendRowOf, engineOf, engineRowOf } from './backend-rows.ts';
 import { MIGRATIONS } from './migrations.ts';
@@ -53,7 +53,6 @@ import type {
 const FILE_MODE = 0o600;
 const LOCK_WAIT_MS = 1_000;
 const SQLITE_BUSY = 5;
-const SQLITE_FULL = 13;
 const SQLITE_NOTADB = 26;
 
 export interface DatabaseOptions {
@@ -169,9 +168,7 @@ export class Database implements Store {
         for (const change of changes) this.#write(change);
       });
     } catch (error) {
-      if (codeOf(error) !== SQLITE_FULL) throw error;
-      const message = 'The disk under `data` is full: nothing was changed. Free space and try again.';
-      throw new StepgateError('storage_full', message, { cause: error });
+      throw diskError(error, 'nothing was changed');
     }
   }
 

@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { StepgateError } from '../errors.ts';
+import { diskError } from '../disk-error.ts';
+import type { StepgateError } from '../errors.ts';
 import { BrokenOff, failed, sayNetwork, type Tries, withTries } from './failures.ts';
 import { type Checksum, invalid, type RemoteFile } from './listing.ts';
 
@@ -141,18 +142,11 @@ export const tooLarge = (uri: string): StepgateError =>
 const changed = ({ path }: RemoteFile, uri: string): StepgateError =>
   failed(`${uri}: ${path} was written again while it was fetched. Register it again when it is finished.`);
 
-/** What the disk refuses is the gateway's own matter. */
-export function onDisk(error: unknown, uri: string): unknown {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return new StepgateError(
-    'storage_full',
-    `The disk under \`data\` is full: ${uri} was not fetched. Free space and try again.`,
-    {
-      cause: error,
-    },
-  );
-}
+/** What the disk refuses is the gateway's own matter. (No file where one is looked for is an empty archive.) */
+export const onDisk = (error: unknown, uri: string): unknown =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    ? error
+    : diskError(error, `${uri} was not fetched`);
 
 async function sizeOf(path: string): Promise<number> {
   return stat(path).then(

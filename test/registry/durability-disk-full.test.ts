@@ -121,6 +121,21 @@ rowsOf('gateway')(
   },
 );
 
+test('`data` removed under a running gateway is told as that, not as the fault of the trainer; what is served goes on', async () => {
+  const data = join(scratch(), 'data');
+  const house = await setUp({ config: { data } });
+  await house.write(1);
+  await until(async () => (await house.ask('my-model')).model === 'my-model@1');
+  const path = writeCheckpoint(scratch(), { seed: 9 });
+  rmSync(data, { recursive: true });
+  const refused = await register(house.running.adminUrl, path);
+  expect([refused.status, await refused.json()]).toMatchObject([
+    500,
+    { error: { code: 'storage_failed', message: expect.stringContaining('Was it removed') } },
+  ]);
+  expect(await house.ask('my-model@1')).toMatchObject({ status: 200, model: 'my-model@1' });
+});
+
 const register = (adminUrl: string, path: string) =>
   fetch(`${adminUrl}/admin/v1/checkpoints`, {
     method: 'POST',
