@@ -20,12 +20,10 @@ import type { AdapterIds } from './adapter-ids.ts';
 import type { AdapterStore, Taken } from './adapter-store.ts';
 import { BaseReader } from './base-modules.ts';
 import type { Catalog } from './catalog.ts';
-import { inspect, inspectOpened } from './inspect.ts';
+import { examine, examineOther } from './examine.ts';
 import type { Applied, Ledger } from './ledger.ts';
 import { parseName, printName } from './name.ts';
 import type { Originals, Signature } from './originals.ts';
-import { preflight } from './preflight.ts';
-import { findNaN } from './safetensors.ts';
 
 /** One checkpoint on its way in. */
 export interface Arrival {
@@ -94,14 +92,14 @@ export class Arrivals {
 
   /** undefined: its files changed meanwhile. */
   async #takeIn(arrival: Arrival, originals: Originals | undefined): Promise<Checkpoint | undefined> {
-    const inspection = await (originals ? inspectOpened(originals) : inspect(arrival.dir));
-    if (inspection.kind === 'incomplete')
-      throw new StepgateError('checkpoint_invalid', inspection.missing, { param: 'path' });
-    const { signature, contents } = inspection;
-    const nan = originals && contents.tensors && (await findNaN(originals.weights, contents.tensors));
     const base = this.#baseOf(arrival);
     const modules = await this.#bases.modulesOf(base?.root);
-    const verdict = preflight(contents, { base, modules, nan });
+    const examined = await (originals
+      ? examine(originals, { base, modules, forNaN: true })
+      : examineOther(arrival.dir));
+    if (examined.kind === 'incomplete')
+      throw new StepgateError('checkpoint_invalid', examined.missing, { param: 'path' });
+    const { signature, verdict } = examined;
     // Read while the copy is on its way. Never a reason not to serve it.
     const details = arrival.details().catch(() => NO_DETAILS);
     try {

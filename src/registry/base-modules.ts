@@ -13,7 +13,9 @@ export type BaseModules = ReadonlyMap<string, readonly number[] | undefined>;
 
 const WHOLE_FILE = 'model.safetensors';
 const INDEX_FILE = 'model.safetensors.index.json';
-/** The largest open models have some 200 shards. */
+/** The largest open models have 140,000 tensors in 15 MB. */
+const INDEX_BYTES_MAX = 64 * 1024 * 1024;
+/** ... and some 200 shards. */
 const SHARDS_MAX = 2_000;
 const MODULES_MAX = 200_000;
 /** A fleet serves few bases; one that is forgotten is read again. */
@@ -76,7 +78,7 @@ async function read(root: string): Promise<BaseModules | undefined> {
 }
 
 async function shardsOf(root: string): Promise<readonly string[] | undefined> {
-  const index = Index.safeParse(await readJson(join(root, INDEX_FILE)));
+  const index = Index.safeParse(await readJson(join(root, INDEX_FILE), { bytesMax: INDEX_BYTES_MAX }));
   if (!index.success) return undefined;
   const shards = [...new Set(Object.values(index.data.weight_map))];
   return shards.every((shard) => /^[^/\\]+\.safetensors$/.test(shard)) ? shards : undefined;

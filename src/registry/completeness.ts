@@ -1,7 +1,8 @@
 // Whether one step's directory holds a complete checkpoint now: the trainer's marker first, else files that are whole and have settled.
 // It looks once and remembers nothing; the time is an argument.
 import { join, relative, sep } from 'node:path';
-import { inspect, type Stamps, stampsOf } from './inspect.ts';
+import { examineIn } from './examine.ts';
+import { type Stamps, stampsOf } from './inspect.ts';
 import type { Layout } from './layouts/layout.ts';
 
 export interface Files extends Stamps {
@@ -46,9 +47,9 @@ export async function missingIn(
   if (!finished && files.mayBecomeAdapter)
     return { about: `${layout.adapterDir(stepDir)} is not there (yet).`, settles: false };
   if (!finished && !settled) return MOVED;
-  const inspection = await inspect(files.dir);
-  if (inspection.kind === 'incomplete') return { about: inspection.missing, settles: false };
-  return inspection.signature === files.signature ? undefined : MOVED;
+  const found = await examineIn(files.dir);
+  if (found.kind === 'incomplete') return { about: found.missing, settles: false };
+  return found.signature === files.signature ? undefined : MOVED;
 }
 
 const MOVED: Missing = { about: 'its files were written a moment ago.', settles: true };

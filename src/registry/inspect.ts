@@ -14,7 +14,7 @@ import {
   WEIGHTS_FILE,
 } from './originals.ts';
 import type { Contents } from './preflight.ts';
-import { judgeSafetensors } from './safetensors.ts';
+import { type Bytes, judgeSafetensors } from './safetensors.ts';
 
 export { ADAPTER_FILES, CONFIG_FILE, type Signature, WEIGHTS_FILE } from './originals.ts';
 
@@ -22,9 +22,12 @@ export { ADAPTER_FILES, CONFIG_FILE, type Signature, WEIGHTS_FILE } from './orig
 const MODEL_FILE = 'config.json';
 /** O_NONBLOCK: a FIFO of this name must not hang the gateway. */
 const READ = constants.O_RDONLY | constants.O_NONBLOCK;
-const JSON_BYTES_MAX = 64 * 1024 * 1024;
+const JSON_BYTES_MAX = 16 * 1024 * 1024;
 /** Parsing holds up every request: a megabyte of a log is some thousand rows and ten milliseconds. */
 const TAIL_BYTES = 1024 * 1024;
+
+/** An adapter's files, which are open. */
+export type Files = Pick<Originals, 'dir' | 'signature'> & { readonly config: Bytes; readonly weights: Bytes };
 
 export type Inspection =
   | { readonly kind: 'whole'; readonly dir: string; readonly signature: Signature; readonly contents: Contents }
@@ -62,7 +65,7 @@ export async function inspect(dir: string): Promise<Inspection> {
 }
 
 /** As `inspect`, of files that are open already. */
-export async function inspectOpened({ dir, config: file, weights, signature }: Originals): Promise<Inspection> {
+export async function inspectOpened({ dir, config: file, weights, signature }: Files): Promise<Inspection> {
   const config = file.size > JSON_BYTES_MAX ? BAD_JSON : parseJson(await file.read(0, file.size), JSON.parse);
   if (config === BAD_JSON) return notJson(dir);
   const read = await judgeSafetensors(weights);
@@ -106,12 +109,15 @@ async function withoutConfig(dir: string, signature: Signature): Promise<Inspect
 export const BAD_JSON = Symbol('bad JSON');
 
 /** undefined: no such file; BAD_JSON: not a regular file, too large, or not JSON. `parse` throws for the latter. */
-export async function readJson(path: string, parse: (text: string) => unknown = JSON.parse): Promise<unknown> {
+export async function readJson(
+  path: string,
+  { parse = JSON.parse, bytesMax = JSON_BYTES_MAX }: { parse?: (text: string) => unknown; bytesMax?: number } = {},
+): Promise<unknown> {
   const file = await orNothing(open(path, READ));
   if (!file) return undefined;
   try {
     const found = await file.stat();
-    if (!found.isFile() || found.size > JSON_BYTES_MAX) return BAD_JSON;
+    if (!found.isFile() || found.size > bytesMax) return BAD_JSON;
     // Not `readFile`, which asks for the size again and for an end after the end.
     const text = Buffer.alloc(found.size);
     const { bytesRead } = await file.read(text, 0, text.length, 0);

@@ -82,7 +82,7 @@ async function libraryInReadme(dirs: readonly string[]): Promise<string | undefi
 }
 
 async function readObject(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const json = await readJson(path, parsePythonJson).catch(() => undefined);
+  const json = await readJson(path, { parse: parsePythonJson }).catch(() => undefined);
   return json === BAD_JSON ? {} : asObject(json);
 }
 

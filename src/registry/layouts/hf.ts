@@ -32,7 +32,7 @@ export const hf: Layout = {
 };
 
 async function parses(path: string): Promise<boolean | undefined> {
-  const state = await readJson(path, parsePythonJson);
+  const state = await readJson(path, { parse: parsePythonJson });
   return state === undefined ? undefined : state !== BAD_JSON;
 }
 
