@@ -14,6 +14,7 @@ const row = rowsOf('callers');
 const callerAt = ({ running }: Faulty) => new BadClient(running.url);
 
 const MANY = 300;
+const TOLD = '408 request_timeout';
 
 /** So many connections that send this, then a byte now and then; resolves to what they heard when the last is closed. */
 async function lorises(
@@ -36,7 +37,11 @@ async function lorises(
     heard.map((text) => /^HTTP\/1\.1 (\d+).*"code":"(\w+)"/s.exec(text)?.slice(1).join(' ') ?? 'nothing'),
   );
   await until(() => faulty.running.gateway.inFlight === 0);
-  return `${MANY} closed within twice the limit, told ${[...statuses].join(' or ')}; others meanwhile ${told(meanwhile)}`;
+  // Which of the two clocks is first is chance where nothing was sent; and who still sends when it is closed may be reset before it has read.
+  expect([TOLD, 'nothing']).toEqual(expect.arrayContaining([...statuses]));
+  if (drip !== '') expect(statuses).toContain(TOLD);
+  const words = drip === '' ? `${TOLD} or nothing` : TOLD;
+  return `${MANY} closed within twice the limit, told ${words}; others meanwhile ${told(meanwhile)}`;
 }
 
 /** So that the limit of the head is the only one that is near. */

@@ -14,7 +14,7 @@ test('an engine behind a path of its own is reached under it, for loads and for 
       response.writeHead(answer.statusCode ?? 500, answer.headers);
       answer.pipe(response);
     });
-    incoming.pipe(onward);
+    incoming.pipe(onward).on('error', () => response.destroy()); // the last probe, when the engine ends
   }).listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   try {
