@@ -237,9 +237,11 @@ export class Books {
     const listed = new Set(adapters);
     for (const registration of [...engine.held.values()]) {
       if (registration.phase !== 'loaded' || listed.has(registration.adapter)) continue;
-      if (registration.running > 0) registration.forgotten = true;
-      else engine.held.delete(registration.adapter);
-      engine.touchedAt = now;
+      if (registration.running > 0) registration.forgotten = true; // its slot changes when it is loaded again, if it may be
+      else {
+        engine.held.delete(registration.adapter);
+        engine.touchedAt = now;
+      }
     }
     for (const adapter of adapters) this.#adopt(engine, adapter, now);
   }
