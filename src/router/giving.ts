@@ -4,7 +4,7 @@ import type { AdapterId } from '../domain.ts';
 import { failureOf } from './failures.ts';
 import type { LineOrder } from './order.ts';
 import { earlier } from './order.ts';
-import { type Policy, quantumMs, type Search } from './policy.ts';
+import { type Policy, type Search, servedAt } from './policy.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Line, RouterState, Ticket } from './state.ts';
 import { drainsFor, hasRoute, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
@@ -126,7 +126,7 @@ export class Giving {
     let next = now + LOOK_MS;
     for (const backend of this.#state.backends.values()) {
       for (const held of backend.held.values()) {
-        const at = held.readyAt + quantumMs(this.#state, backend);
+        const at = servedAt(this.#state, backend, held);
         if (held.residency.state === 'ready' && at > now) next = Math.min(next, at);
       }
     }

@@ -60,8 +60,12 @@ const byAge = (a: Home & { victim: Held }, b: Home & { victim: Held }): number =
   byName(a.backend, b.backend) ||
   (a.victim.adapter < b.victim.adapter ? -1 : 1);
 
-/** What an adapter serves at least before it is drained for another one, ms: with slow loads, slots would otherwise spend their time loading. */
-export const quantumMs = ({ bounds }: RouterState, { loadMs }: BackendState): number => bounds.quantumLoads * loadMs;
+/**
+ * When an adapter has served what it serves at least before it is drained for another one, ms: with slow loads, slots would otherwise spend their time
+ * loading. The one expression for it: an alarm that is computed in another way may ring a rounding too early, and is then lost.
+ */
+export const servedAt = ({ bounds }: RouterState, { loadMs }: BackendState, { readyAt }: Held): number =>
+  readyAt + bounds.quantumLoads * loadMs;
 
 /** Its requests may be the last on their slot, for one that is due at `dueAt`, ms (undefined: for anybody): it has served its quantum, and nobody
  *  who waits for it was due as early. */
@@ -70,7 +74,7 @@ export function mayDrain(
   { backend, held }: Drain,
   { dueAt = Number.NEGATIVE_INFINITY, now }: { readonly dueAt?: number | undefined; readonly now: number },
 ): boolean {
-  if (!isReady(held) || now - held.readyAt < quantumMs(state, backend)) return false;
+  if (!isReady(held) || now < servedAt(state, backend, held)) return false;
   const own =
     state.lines.get(held.adapter)?.tickets.firstDue(state.bounds.dueAfterMs)?.dueAt ?? Number.POSITIVE_INFINITY;
   return own > dueAt || own > now;

@@ -106,7 +106,7 @@ export class Refusals {
   /** Ends the wait of those who have waited the longest that anybody may, and forgets failures that have served their time. */
   expire(now: number): void {
     const { waitMsMax } = this.#parts.options;
-    const tooLong = (ticket: Ticket) => now - ticket.arrivedAt >= waitMsMax;
+    const tooLong = (ticket: Ticket) => now >= ticket.arrivedAt + waitMsMax;
     const waited = `in ${Math.round(waitMsMax / 1000)} s; all are busy`;
     for (const line of [...this.#state.lines.values()]) {
       const message = `no slot came free for ${line.adapter} ${waited}`;

@@ -237,7 +237,8 @@ export class Books {
     const listed = new Set(adapters);
     for (const registration of [...engine.held.values()]) {
       if (registration.phase !== 'loaded' || listed.has(registration.adapter)) continue;
-      if (registration.running > 0) registration.forgotten = true; // its slot changes when it is loaded again, if it may be
+      if (registration.running > 0)
+        registration.forgotten = true; // its slot changes when it is loaded again, if it may be
       else {
         engine.held.delete(registration.adapter);
         engine.touchedAt = now;
