@@ -195,6 +195,7 @@ export class Exchange {
     return {
       'x-request-id': this.asked.requestId,
       'x-stepgate-model': headerText(this.model),
+      ...(this.asked.route.wording && { 'content-type': 'application/json' }),
       ...(this.placed && { 'x-stepgate-backend': this.placed.backend, 'x-stepgate-why': this.placed.why }),
     };
   }

@@ -1,7 +1,7 @@
 // The seam between the gateway and one kind of engine. A driver does IO and nothing else: it neither remembers nor decides.
 // A new engine is one file that satisfies `Driver` and one row in `drivers.ts`.
 import type { AdapterId, BaseModel, BaseName, Checkpoint, Weights } from '../domain.ts';
-import type { EngineError } from './answers.ts';
+import type { EngineError } from '../openai/engine-error.ts';
 
 /** What an engine says of itself when asked. */
 export interface Probe {

@@ -5,9 +5,10 @@ import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { type ErrorCode, StepgateError } from '../errors.ts';
 import type { Rewriter } from '../openai/echo.ts';
+import { engineError } from '../openai/engine-error.ts';
 import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
-import { endsInError, engineError, GAVE_UP, isGivenUp } from './answers.ts';
+import { endsInError, GAVE_UP, isGivenUp } from './answers.ts';
 import { deadlineIn, join, leave } from './deadlines.ts';
 import type { ForwardEnd, Forwarding } from './forwarding.ts';
 import { isEncoded, responseHeaders } from './headers.ts';
@@ -145,7 +146,7 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
   onResponseEnd(_?: Dispatcher.DispatchController, trailers: IncomingHttpHeaders = {}): void {
     if (this.#phase === 'over') return;
     if (this.#phase === 'collect') return this.#answerCollected();
-    const rest = this.#echo?.end();
+    const rest = this.#echo?.end(this.#status);
     if (rest !== undefined && rest.length > 0) this.#write(rest);
     this.#sendHead();
     this.#response.addTrailers(responseHeaders(trailers, {}, undefined));

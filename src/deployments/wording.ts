@@ -2,6 +2,7 @@
 // what an engine answers, or of an error. It holds one whole answer, under a limit, and knows no request.
 import { type ErrorCode, StepgateError } from '../errors.ts';
 import type { Rewriter } from '../openai/echo.ts';
+import { engineError } from '../openai/engine-error.ts';
 import type { Wording } from '../openai/routes.ts';
 
 /** More text than any engine writes in one answer. */
@@ -29,26 +30,31 @@ class Prediction implements Rewriter {
     return EMPTY;
   }
 
-  end(): Buffer {
-    return Buffer.from(JSON.stringify(predictionOf(Buffer.concat(this.#chunks).toString('utf8'), this.#model)));
+  end(status: number): Buffer {
+    const body = Buffer.concat(this.#chunks).toString('utf8');
+    return Buffer.from(JSON.stringify(status < 400 ? predictionOf(body, this.#model) : refusalOf(body, status)));
   }
 }
 
-/** As much of a completion's, a chat completion's or an error's body as a prediction needs. */
+/** As much of a completion's or a chat completion's body as a prediction needs. */
 interface EngineAnswer {
   readonly choices?: readonly { readonly text?: unknown; readonly message?: { readonly content?: unknown } }[];
   readonly usage?: unknown;
-  readonly error?: { readonly type?: unknown; readonly message?: unknown };
 }
 
 function predictionOf(body: string, model: string): unknown {
-  const { choices, usage, error } = parsed(body);
-  if (typeof error?.message === 'string') return failure(String(error.type ?? 'engine_error'), error.message);
+  const { choices, usage } = parsed(body);
   const [choice] = Array.isArray(choices) ? choices : [];
   // The content of a message that ended before it began is null.
   const text = choice?.message === undefined ? choice?.text : (choice.message?.content ?? '');
   if (typeof text === 'string') return { success: true, response: { text, model, usage: usage ?? null } };
   throw broken('there is no text in it');
+}
+
+/** Its status is the engine's, and so are its words, in whatever shape that kind of engine puts them. */
+function refusalOf(body: string, status: number): unknown {
+  const { type, message } = engineError(body, status);
+  return failure(type, message);
 }
 
 function parsed(body: string): EngineAnswer {

@@ -13,8 +13,8 @@ const EMPTY = Buffer.alloc(0);
 export interface Rewriter {
   /** What may be sent on now. */
   push(chunk: Buffer): Buffer;
-  /** What was held back, now that nothing follows. @throws StepgateError where it is no answer */
-  end(): Buffer;
+  /** What was held back, now that nothing follows an answer of this status. @throws StepgateError where it is none */
+  end(status: number): Buffer;
 }
 
 /** A name longer than this is no name: it is passed on as it is, so that what is held back is bounded. */

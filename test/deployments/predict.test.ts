@@ -135,7 +135,7 @@ describe('an engine', () => {
     ['null', raw('200 OK', 'null'), 'there is no text in it'],
     ['half an answer', raw('200 OK', '{"choices":[{"text":"half', 1_000), 'broke off'],
     ['an answer without an end', raw('200 OK', 'x'.repeat(17 * 1024 * 1024)), 'it is over 16777216 bytes'],
-    ['500 in words', raw('500 Internal Server Error', 'Internal Server Error'), 'it is not JSON'],
+    ['an error under a 200', raw('200 OK', '{"error":{"message":"oops"}}'), 'there is no text in it'],
   ])('that answers %s: 502, no success, and the next one is answered', async (_, answer, words) => {
     const house = await openWithStep();
     await house.admin('PUT', '/deployments/support', { target: 'my-model@5' });
@@ -149,6 +149,43 @@ describe('an engine', () => {
       response: { text: 'whole', model: 'my-model@5', usage: { total_tokens: 3 } },
     });
   });
+
+  const LORAX = '{"error":"`temperature` must be strictly positive","error_type":"validation"}';
+  test.each([
+    [
+      'flat',
+      '400 Bad Request',
+      '{"object":"error","message":"top_k is too large","type":"BadRequestError"}',
+      'top_k is too large',
+    ],
+    ['as a text', '422 Unprocessable Entity', LORAX, '`temperature` must be strictly positive'],
+    [
+      'FastAPI’s',
+      '422 Unprocessable Entity',
+      '{"detail":"no such field"}',
+      'The engine answered 422: {"detail":"no such field"}',
+    ],
+    [
+      'plain words',
+      '500 Internal Server Error',
+      'Internal Server Error',
+      'The engine answered 500: Internal Server Error',
+    ],
+  ])(
+    'whose error is %s is passed on with its status and its words, and is not taken for broken',
+    async (_, status, body, words) => {
+      const house = await openWithStep();
+      await house.admin('PUT', '/deployments/support', { target: 'my-model@5' });
+      const answer = raw(status, body).replace('application/json', 'text/plain');
+      house.engine.does('inference', (socket) => void socket.end(answer));
+      const predicted = await predict(house, 'support');
+      expect(refusal(predicted)).toEqual([Number.parseInt(status, 10), expect.any(String), words]);
+      expect(predicted.headers.get('content-type')).toMatch(/^application\/json/);
+      expect(await (await fetch(`${house.running.url}/metrics`)).text()).toMatch(
+        /route="[^"]*predict"[^}]*code="engine_[45]xx"/,
+      );
+    },
+  );
 
   test('that forgot the adapter loads it again, and nobody notices', async () => {
     const house = await houseWith();

@@ -1,12 +1,12 @@
 // What engines say of themselves: their metrics (Prometheus text), and their refusals and errors in any shape.
 import { ok } from 'node:assert/strict';
 import fc from 'fast-check';
-import { engineError } from '../../src/backends/answers.ts';
 import { DRIVERS } from '../../src/backends/drivers.ts';
 import { declares, seriesOf } from '../../src/backends/prometheus.ts';
 import { readRefusal as sglangRefusal } from '../../src/backends/sglang-refusals.ts';
 import { messageOf, readRefusal } from '../../src/backends/vllm-refusals.ts';
 import { type Adapter, type AdapterId, as, type Digest } from '../../src/domain.ts';
+import { engineError } from '../../src/openai/engine-error.ts';
 import { damagedText } from './damage.ts';
 import { same, type Target } from './target.ts';
 

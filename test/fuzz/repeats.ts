@@ -3,10 +3,10 @@
 import { ok } from 'node:assert/strict';
 import process from 'node:process';
 import fc from 'fast-check';
-import { engineError } from '../../src/backends/answers.ts';
 import { seriesOf } from '../../src/backends/prometheus.ts';
 import { messageOf, readRefusal } from '../../src/backends/vllm-refusals.ts';
 import { scanBody } from '../../src/openai/body.ts';
+import { engineError } from '../../src/openai/engine-error.ts';
 import { boundaryOf, FormScanner } from '../../src/openai/form.ts';
 import { metricsIn, parsePythonJson } from '../../src/registry/metadata.ts';
 import { parseName, parseVersion } from '../../src/registry/name.ts';
