@@ -123,7 +123,7 @@ function unload(gateway: Gateway, name: string, caller: Caller): void {
   try {
     gateway.registry.remove(known.name, 'trainer');
   } catch (thrown) {
-    // Somebody keeps it (a pin, an alias). The trainer has let go of it all the same, and must not stop for that.
+    // Somebody keeps it (a pin, an alias, a deployment). The trainer has let go of it all the same, and must not stop for that.
     if (!(thrown instanceof StepgateError) || thrown.code !== 'conflict') throw thrown;
   }
 }

@@ -7,7 +7,7 @@ export function rmCommand(terminal: Terminal): Command {
   return withAdmin(new Command('rm'))
     .summary('delete a checkpoint')
     .description(
-      "Delete the checkpoint NAME from the gateway. Running requests end first; later ones get 410 checkpoint_deleted.\nThe trainer's own files are left alone.",
+      "Delete the checkpoint NAME from the gateway. Running requests end first; later ones get 410 checkpoint_deleted.\nWhat a pin, an alias or a deployment keeps is not deleted. The trainer's own files are left alone.",
     )
     .argument('<name>', 'such as my-model@5')
     .addHelpText('after', '\nExample:\n  stepgate rm my-model@5')

@@ -112,16 +112,6 @@ export class Catalog {
     return this.#deployments.get(name);
   }
 
-  /** The steps of this model that deployments lead to now. */
-  deployedSteps(model: string): readonly { readonly name: string; readonly step: number }[] {
-    return this.deployments().flatMap(({ deployment, target }) => {
-      const answer = this.resolveModel(target);
-      if (answer.kind !== 'checkpoint' || answer.checkpoint.model !== model) return [];
-      const { step } = answer.checkpoint;
-      return step === undefined ? [] : { name: deployment, step };
-    });
-  }
-
   /** Undefined: there is no deployment of this name any more. */
   setDeployment(name: string, build: Build | undefined): void {
     const checkpoint = this.#current(name);

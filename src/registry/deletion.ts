@@ -1,8 +1,9 @@
-// How checkpoints go: one that somebody names, or those that the model's `keep` does not keep. What a pin or an alias holds stays.
-// Their names are answered with checkpoint_deleted from then on; the trainer's own files are never touched.
+// How checkpoints go: one that somebody names, or those that the model's `keep` does not keep. What a pin, an alias or a deployment
+// holds stays. Their names are answered with checkpoint_deleted from then on; the trainer's own files are never touched.
 import type { Checkpoint, ModelName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Catalog } from './catalog.ts';
+import { deployedAs } from './deployed.ts';
 import type { Ledger } from './ledger.ts';
 import { covers, type Pins, sayPin } from './pins.ts';
 
@@ -18,20 +19,31 @@ export function findLive(catalog: Catalog, name: string): Checkpoint {
   const checkpoint = catalog.find(name);
   if (!checkpoint) {
     const answer = catalog.resolve(name);
-    const message =
-      answer.kind === 'refused' ? answer.message : `"${name}" is not the name of one checkpoint. Name the step.`;
+    const message = catalog.deployment(name)
+      ? `"${name}" is a deployment, no checkpoint: "stepgate deploy ${name} --remove" takes it away.`
+      : answer.kind === 'refused'
+        ? answer.message
+        : `"${name}" is not the name of one checkpoint. Name the step.`;
     throw new StepgateError('model_not_found', message, { param: 'name' });
   }
   if (checkpoint.state.kind !== 'deleted') return checkpoint;
   throw new StepgateError('checkpoint_deleted', `"${checkpoint.name}" was deleted already.`, { param: 'name' });
 }
 
-/** Errors: conflict, with what to do first, where a pin or an alias holds it. */
-export function checkFree({ catalog, pins }: DeletionParts, { name, model, step }: Checkpoint): void {
-  if (step === undefined) return;
+/** Errors: conflict, with what to do first, where a pin, an alias or a deployment holds it. */
+export function checkFree({ catalog, pins }: DeletionParts, checkpoint: Checkpoint): void {
+  const { name, model, step } = checkpoint;
   const refuse = (why: string) => {
     throw new StepgateError('conflict', `"${name}" is kept: ${why}.`, { param: 'name' });
   };
+  const deployment = deployedAs(catalog, checkpoint);
+  if (deployment !== undefined) {
+    const deploy = `stepgate deploy ${deployment}`;
+    refuse(
+      `the deployment "${deployment}" leads to it. Change or remove the deployment first ("${deploy} --target MODEL", or "${deploy} --remove")`,
+    );
+  }
+  if (step === undefined) return;
   const alias = catalog.aliases(model).find((one) => one.step === step)?.alias;
   if (alias !== undefined) refuse(`"${model}@${alias}" leads to it. Move or remove the alias first`);
   const pin = pins.of(model).find((one) => covers(one, step));

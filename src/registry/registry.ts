@@ -20,6 +20,7 @@ import { BEST_DEFAULT } from './best.ts';
 import { Catalog } from './catalog.ts';
 import { Database } from './database.ts';
 import { checkFree, type DeletionParts, findLive, markDeleted } from './deletion.ts';
+import { deployedSteps } from './deployed.ts';
 import type { Found } from './discovery.ts';
 import { makeOpenDirectory } from './disk.ts';
 import { addHosted } from './hosted.ts';
@@ -150,7 +151,7 @@ export class Registry {
   }
 
   /** The name is answered with checkpoint_deleted from now on.
-   *  Errors: model_not_found, checkpoint_deleted, conflict (pinned, or an alias leads to it), storage_full. */
+   *  Errors: model_not_found, checkpoint_deleted, conflict (a pin, an alias or a deployment keeps it), storage_full. */
   remove(name: string, who = 'admin'): Checkpoint {
     const checkpoint = findLive(this.catalog, name);
     checkFree(this.#deletion, checkpoint);
@@ -210,7 +211,7 @@ export class Registry {
       keep: settings?.keep,
       best: settings?.best ?? BEST_DEFAULT,
       names: this.names(model),
-      deployments: this.catalog.deployedSteps(model),
+      deployments: deployedSteps(this.catalog, model),
       pins: this.pins.of(model),
       leased,
     });

@@ -57,9 +57,10 @@ describe('a build', () => {
       ['1', 400],
     ])
       expect((await house.admin('POST', '/deployments/support/rollback', { build })).status).toBe(status);
+    await change(house, { target: 'base' });
     await house.admin('DELETE', '/models/my-model/checkpoints/5');
     expect((await house.admin('POST', '/deployments/support/rollback', { build: 2 })).status).toBe(410);
-    expect(await builds(house)).toHaveLength(3);
+    expect(await builds(house)).toHaveLength(4);
   });
 
   test.each([
@@ -194,6 +195,52 @@ test('a reservation under its name keeps loaded what it leads to, and goes along
   await house.write(15);
   await champion(15);
   await isKept('my-model@15');
+});
+
+describe('what a deployment’s current build targets', () => {
+  const remove = async (house: House, name: string) => {
+    const { status, body } = await house.admin('DELETE', `/checkpoints/${encodeURIComponent(name)}`);
+    return [status, (body as { error?: { message: string } }).error?.message];
+  };
+  const kept = (name: string) => [
+    409,
+    `"${name}" is kept: the deployment "support" leads to it. Change or remove the deployment first ("stepgate deploy support --target MODEL", or "stepgate deploy support --remove").`,
+  ];
+
+  test.each(['my-model@5', 'my-model@0005', 'my-model-v5'])('as %s is not deleted by hand', async (target) => {
+    const house = await houseWith({ target });
+    expect(await remove(house, 'my-model@5')).toEqual(kept('my-model@5'));
+    await expect(house.openai.models.delete('my-model@5')).rejects.toMatchObject({ status: 409 });
+    // The trainer has let go of it, and must not stop.
+    expect((await house.post('/v1/unload_lora_adapter', { lora_name: 'my-model@5' })).status).toBe(200);
+    expect((await predict(house, 'support')).body.response?.model).toBe('my-model@5');
+    await house.write(10);
+    await change(house, { target: 'my-model@10' });
+    expect(await remove(house, 'my-model@5')).toEqual([200, undefined]);
+    expect(await remove(house, 'my-model@10')).toEqual(kept('my-model@10'));
+    await house.admin('DELETE', '/deployments/support');
+    expect(await remove(house, 'my-model@10')).toEqual([200, undefined]);
+  });
+
+  test('as an exact name is not deleted by hand, nor is a deployment taken for a checkpoint', async () => {
+    const house = await houseWith();
+    const path = `${house.runs}/checkpoint-5`;
+    expect((await house.admin('POST', '/checkpoints', { name: 'org/lora', path })).status).toBe(201);
+    await change(house, { target: 'org/lora' });
+    expect(await remove(house, 'org/lora')).toEqual(kept('org/lora'));
+    expect(await remove(house, 'my-model@5')).toEqual([200, undefined]);
+    expect(await remove(house, 'support')).toEqual([
+      404,
+      '"support" is a deployment, no checkpoint: "stepgate deploy support --remove" takes it away.',
+    ]);
+  });
+
+  test('by a name that moves is deleted, and the name moves on', async () => {
+    const house = await houseWith({ target: 'my-model' });
+    await house.write(10);
+    expect(await remove(house, 'my-model@10')).toEqual([200, undefined]);
+    expect((await predict(house, 'support')).body.response?.model).toBe('my-model@5');
+  });
 });
 
 test('retention spares the step that a deployment leads to', async () => {
