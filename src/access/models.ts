@@ -10,7 +10,13 @@ export function resolveFor(caller: Caller, catalog: Catalog, name: string): Reso
   const answer = catalog.resolve(name);
   if (!caller.isLimited) return answer;
   // A deployment is a name of its own: who may ask for it needs no right to what it leads to.
-  if (catalog.deployment(name)) return caller.mayTouch(name) ? answer : refuse('forbidden', notYours(name).message);
+  if (catalog.deployment(name)) {
+    if (!caller.mayTouch(name)) return refuse('forbidden', notYours(name).message);
+    if (answer.kind !== 'refused' || answer.code !== 'model_not_found') return answer;
+    // The words for its target, which tell what else there is, are for those to whom that belongs.
+    const message = `The deployment "${name}" leads to nothing that is there. Whoever made it can see why: "stepgate deploy ${name}".`;
+    return refuse('model_not_found', message);
+  }
   const model = answer.kind === 'refused' ? parseName(name).model : modelOf(answer);
   if (!caller.mayTouch(model)) return refuse('forbidden', notYours(name).message);
   if (answer.kind !== 'refused' || catalog.has(model)) return answer;

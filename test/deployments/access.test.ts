@@ -92,6 +92,19 @@ describe('a key', () => {
   });
 });
 
+test('a key that is for the deployment alone is not told what else there is, where its target is gone', async () => {
+  const house = await houseWith();
+  await house.admin('PUT', '/models/my-model/aliases/champion', { step: 5 });
+  await house.admin('PATCH', '/deployments/support', { target: 'my-model@champion' });
+  await house.admin('DELETE', '/models/my-model/aliases/champion');
+  const headers = { authorization: `Bearer ${keyIn(house, { models: ['support'] })}` };
+  const words = 'The deployment "support" leads to nothing that is there.';
+  const predicted = refusal(await predict(house, 'support', { headers }));
+  expect(predicted).toEqual([404, 'model_not_found', expect.stringContaining(words)]);
+  const asked = await house.post('/v1/completions', { model: 'support', prompt: 'hi' }, headers);
+  for (const text of [predicted.join(), await asked.text()]) expect(text).not.toMatch(/my-model|champion|base/);
+});
+
 test('strangers’ bodies have room of their own: while they fill it, a caller with a key is served', async () => {
   const MIB = 1024 * 1024;
   const house = await houseWith({}, { config: { limits: { bufferedBytesMax: 2 * MIB, bodyBytesMax: 2 * MIB } } });
