@@ -55,6 +55,11 @@ export const inputsOf = (build: Build): readonly string[] => [...new Set(templat
 
 function asText(key: string, value: unknown): string {
   if (typeof value === 'string') return value;
+  // Of more digits some were lost already as the body was read: an id of 19 would be another's.
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    const message = `\`request.${key}\` has too many digits for a number: write it as a text, in quotes`;
+    throw new StepgateError('invalid_request', message, { param: `request.${key}` });
+  }
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   // Its value may be a part of a prompt, and this goes into the log.
   const kind = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'an object';

@@ -72,6 +72,7 @@ describe('a prediction', () => {
     [{ request: { prompt: 'x', num_beams: 2 } }, 400, 'invalid_request', 'must be 1'],
     [{ request: {} }, 400, 'invalid_request', 'no "prompt"'],
     [{ request: { prompt: ['x'] } }, 400, 'invalid_request', '`request.prompt` must be a text'],
+    ['{"request":{"prompt":1234567890123456789}}', 400, 'invalid_request', 'as a text, in quotes'],
     [{ request: 'x' }, 400, 'invalid_request', '{"request": {"prompt": "Hello"}}'],
     [{ prompt: 'x' }, 400, 'invalid_request', '{"request": {"prompt": "Hello"}}'],
     [{}, 400, 'invalid_request', '`request`'],
