@@ -99,6 +99,8 @@ export function checkGeneration(generation: Generation, at: string): void {
   }
   if (given(generation, 'stop') && given(generation, 'stop_strings'))
     refuse('stop', `\`${at}\` has both stop and stop_strings, which are the same: leave one out`);
+  if (generation.do_sample === true && generation.temperature === 0)
+    refuse('temperature', `\`${at}\` has do_sample true and temperature 0, which is greedy: leave one out`);
 }
 
 /** The nearest keys first, then all: HF's list is long, and this one is short. */
@@ -119,13 +121,13 @@ export function warningsOf(generation: Generation): readonly string[] {
 
 /**
  * What both come to for an engine; of one parameter `call` wins. `do_sample: false` is temperature 0, but a call that names a temperature
- * samples; `do_sample: true` without any temperature is 1, as in HF. Both must have been checked.
+ * samples; `do_sample: true` without any temperature to sample at is 1, as in HF. Both must have been checked.
  */
 export function engineParameters(defaults: Generation, call: Generation = {}): EngineParameters {
   const parameters = { ...translated(defaults), ...translated(call) };
   const samples = call.do_sample ?? (given(call, 'temperature') ? undefined : defaults.do_sample);
   if (samples === false) parameters.temperature = 0;
-  if (samples === true) parameters.temperature ??= 1;
+  if (samples === true) parameters.temperature ||= 1;
   return parameters;
 }
 

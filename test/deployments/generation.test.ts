@@ -61,6 +61,8 @@ describe('translation', () => {
     [{ do_sample: false }, { temperature: 0.5 }, { temperature: 0.5 }],
     [{ temperature: 0.2 }, { do_sample: false }, { temperature: 0 }],
     [{ do_sample: false, temperature: 0.2 }, { do_sample: true }, { temperature: 0.2 }],
+    [{ temperature: 0 }, { do_sample: true }, { temperature: 1 }],
+    [{ do_sample: true }, { temperature: 0 }, { temperature: 0 }],
     [{ stop_strings: ['a'] }, { stop: 'b' }, { stop: ['b'] }],
   ])('of the defaults %j and the call %j is %j', (defaults, call, engine) => {
     expect(engineParameters(defaults, call)).toEqual(engine);
@@ -79,6 +81,7 @@ describe('a check', () => {
     [{ stop: [] }, 'a list of texts'],
     [{ stop: ['a', ''] }, 'a list of texts'],
     [{ stop: 'a', stop_strings: 'b' }, 'leave one out'],
+    [{ do_sample: true, temperature: 0 }, 'which is greedy: leave one out'],
     [{ num_beams: 4 }, '`generation.num_beams` must be 1, or left out'],
     [{ max_length: 200 }, 'write max_new_tokens'],
     [{ max_tokens: 60 }, 'Nearest: max_new_tokens, max_length. Known: max_new_tokens, '],
