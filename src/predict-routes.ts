@@ -109,7 +109,7 @@ async function readJson(incoming: IncomingMessage, bytesMax: number, held: Held)
   return body;
 }
 
-/** Who has no key learns nothing but that one is needed, whatever is wrong with the body. */
+/** Who has no key learns nothing but that one is needed, whatever is wrong with the body; or that it may come again. */
 async function readStrangers(gateway: Gateway, incoming: IncomingMessage, strangers: BodyBudget): Promise<Buffer> {
   const held = new Held(strangers);
   try {
@@ -117,6 +117,11 @@ async function readStrangers(gateway: Gateway, incoming: IncomingMessage, strang
     return await readJson(incoming, bytesMax, held);
   } catch (error) {
     if (error instanceof StepgateError && error.code === 'client_closed') throw error;
+    if (error instanceof StepgateError && error.code === 'no_capacity')
+      throw new StepgateError(
+        'no_capacity',
+        'other bodies that hold their keys take all the room for such; send it again later, or the key in the header "Authorization: Bearer sg_..."',
+      );
     throw new StepgateError(
       'invalid_api_key',
       `this needs a key that counts: "accessKey" beside "request", in JSON of at most ${STRANGERS_BODY_BYTES_MAX} bytes, or the header "Authorization: Bearer sg_..."`,

@@ -105,7 +105,7 @@ test('a key that is for the deployment alone is not told what else there is, whe
   for (const text of [predicted.join(), await asked.text()]) expect(text).not.toMatch(/my-model|champion|base/);
 });
 
-test('strangers’ bodies have room of their own: while they fill it, a caller with a key is served', async () => {
+test('strangers’ bodies have room of their own: while they fill it, a caller with a key in a header is served, and others may come again', async () => {
   const MIB = 1024 * 1024;
   const house = await houseWith({}, { config: { limits: { bufferedBytesMax: 2 * MIB, bodyBytesMax: 2 * MIB } } });
   const key = keyIn(house);
@@ -126,8 +126,14 @@ test('strangers’ bodies have room of their own: while they fill it, a caller w
   for (let stranger = 0; stranger < 16; stranger++) begin(MIB - 100);
   await until(async () => {
     const answered = once(begin(1), 'response', { signal: AbortSignal.timeout(50) });
-    return answered.then(([{ statusCode }]) => statusCode === 401).catch(() => false);
+    return answered.then(([{ statusCode }]) => statusCode === 429).catch(() => false);
   });
+  // Its key may well count: nobody has looked.
+  const another = await predict(house, 'support', {
+    body: { accessKey: key, request: { prompt: 'x'.repeat(MIB / 2) } },
+  });
+  expect(refusal(another)).toEqual([429, 'no_capacity', expect.stringContaining('send it again later')]);
+  expect(another.headers.get('retry-after')).toMatch(/^\d+$/);
   const large = { request: { prompt: 'x'.repeat(MIB), max_new_tokens: 1 } };
   const known = await predict(house, 'support', { body: large, headers: { 'x-api-key': key } });
   // The engine finds it too long: it came through.
