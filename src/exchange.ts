@@ -155,7 +155,12 @@ export class Exchange {
         dispatcher: destination.pool,
         method: 'POST',
         path: destination.prefix + route.path,
-        headers: { ...requestHeaders(incoming.headers, requestId), ...rest?.lengthWith(body) },
+        headers: {
+          ...requestHeaders(incoming.headers, requestId),
+          ...rest?.lengthWith(body),
+          // The body is not its caller's.
+          ...(route.wording && JSON_TYPE),
+        },
         body,
         rest: rest?.send(),
         response,
@@ -195,7 +200,7 @@ export class Exchange {
     return {
       'x-request-id': this.asked.requestId,
       'x-stepgate-model': headerText(this.model),
-      ...(this.asked.route.wording && { 'content-type': 'application/json' }),
+      ...(this.asked.route.wording && JSON_TYPE),
       ...(this.placed && { 'x-stepgate-backend': this.placed.backend, 'x-stepgate-why': this.placed.why }),
     };
   }
@@ -272,4 +277,5 @@ export class Exchange {
   }
 }
 
+const JSON_TYPE = { 'content-type': 'application/json' };
 const SSE_HEADERS = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' };

@@ -56,7 +56,7 @@ export const inputsOf = (build: Build): readonly string[] => [...new Set(templat
 function asText(key: string, value: unknown): string {
   if (typeof value === 'string') return value;
   // Of more digits some were lost already as the body was read: an id of 19 would be another's.
-  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+  if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) {
     const message = `\`request.${key}\` has too many digits for a number: write it as a text, in quotes`;
     throw new StepgateError('invalid_request', message, { param: `request.${key}` });
   }

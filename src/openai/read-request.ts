@@ -66,7 +66,7 @@ async function readJsonRequest(incoming: IncomingMessage, route: Route, limits: 
 function fieldsOf(scanned: BodyFields): Fields {
   if (scanned.kind === 'notJson') throw new StepgateError('invalid_json', `the body is not JSON: ${scanned.message}`);
   if (scanned.kind === 'notObject')
-    throw new StepgateError('invalid_json', 'the body is JSON, but not an object; send {"model": ..., ...}');
+    throw new StepgateError('invalid_json', 'the body is JSON, but not an object, {...}');
   return scanned;
 }
 

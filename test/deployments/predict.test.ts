@@ -55,6 +55,16 @@ describe('a prediction', () => {
     });
   });
 
+  test('whose caller says no type of its body, or one of JSON’s others, is JSON to the engine', async () => {
+    const house = await houseWith();
+    const body = new Blob([JSON.stringify({ request: { prompt: 'Hello' } })]);
+    const url = `${house.running.url}/v1/deployments/support/predict`;
+    for (const headers of [{}, { 'content-type': 'application/vnd.api+json' }]) {
+      expect((await fetch(url, { method: 'POST', headers, body })).status).toBe(200);
+      expect(sent(house).headers['content-type']).toBe('application/json');
+    }
+  });
+
   test('of a base alone needs no adapter', async () => {
     const house = await houseWith();
     expect((await house.admin('PUT', '/deployments/plain', { target: 'base' })).status).toBe(200);
@@ -73,6 +83,7 @@ describe('a prediction', () => {
     [{ request: {} }, 400, 'invalid_request', 'no "prompt"'],
     [{ request: { prompt: ['x'] } }, 400, 'invalid_request', '`request.prompt` must be a text'],
     ['{"request":{"prompt":1234567890123456789}}', 400, 'invalid_request', 'as a text, in quotes'],
+    ['{"request":{"prompt":1e400}}', 400, 'invalid_request', 'as a text, in quotes'],
     [{ request: 'x' }, 400, 'invalid_request', '{"request": {"prompt": "Hello"}}'],
     [{ prompt: 'x' }, 400, 'invalid_request', '{"request": {"prompt": "Hello"}}'],
     [{}, 400, 'invalid_request', '`request`'],
