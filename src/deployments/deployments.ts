@@ -80,10 +80,14 @@ export class Deployments {
       chat: wish.chat ?? current?.chat ?? false,
     };
     if (current === undefined) this.#checkName(name);
-    const target = this.#checkTarget(next.target);
+    if (next.target === undefined) {
+      const message = `\`target\` is missing: there is no deployment ${quote(name)} yet, so say what it is to lead to, such as "my-model@5"`;
+      throw new StepgateError('invalid_request', message, { param: 'target' });
+    }
+    this.#checkTarget(next.target);
     checkGeneration(next.generation, 'generation');
     if (next.template !== undefined) checkInputs(parseTemplate(next.template).inputs);
-    return this.#build(name, { ...next, target, copyOf: undefined }, by);
+    return this.#build(name, { ...next, target: next.target, copyOf: undefined }, by);
   }
 
   /** A copy of an earlier build becomes the next, so that the list of builds says what answered when. Errors:
@@ -137,17 +141,15 @@ export class Deployments {
     throw new StepgateError('conflict', `There are ${DEPLOYMENTS_MAX} deployments already. Remove one first.`);
   }
 
-  #checkTarget(target: string | undefined): string {
-    const refuse = (code: StepgateError['code'], message: string): never => {
+  #checkTarget(target: string): void {
+    const { catalog } = this.#parts;
+    const refuse = (code: StepgateError['code'], message: string) => {
       throw new StepgateError(code, message, { param: 'target' });
     };
-    if (target === undefined)
-      return refuse('invalid_request', '`target` is missing: say what it leads to, such as "my-model@5"');
-    const { catalog } = this.#parts;
     if (catalog.deployment(target))
-      return refuse('invalid_request', `${quote(target)} is a deployment itself: name the step, model or base`);
+      refuse('invalid_request', `${quote(target)} is a deployment itself: name the step, model or base`);
     const answer = catalog.resolveModel(target);
-    return answer.kind === 'refused' ? refuse(answer.code, answer.message) : target;
+    if (answer.kind === 'refused') refuse(answer.code, answer.message);
   }
 
   #write(change: DeploymentChange): void {

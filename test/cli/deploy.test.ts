@@ -99,7 +99,7 @@ test.each<[string[], number, string]>([
   [['x', '--target', 'my-model@5', '--generation', '@/nowhere'], 1, 'no such file'],
   [['x', '--target', 'my-model@5', '--generation', '{"max_tokens": 3}'], 1, 'Nearest: max_new_tokens'],
   [['x', '--target', 'my-model@5', '--template', 'none'], 1, 'put {prompt} into it'],
-  [['x', '--chat'], 1, '`target` is missing'],
+  [['x', '--chat'], 1, '`target` is missing: there is no deployment "x" yet'],
   [['--target', 'my-model@5'], 2, 'NAME is missing'],
   [['x', '--remove', '--rollback', '1'], 2, 'give options of a build, --rollback or --remove'],
   [['x', '--base', 'y'], 2, '--base goes with --from-env'],
