@@ -2,33 +2,15 @@
 // environment comes to is deploy/from-env.ts's.
 import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { AdminClient, type AdminOptions, check, publicUrl, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
+import { type build, builds, deployment, deployments } from './deploy/answers.ts';
 import { wishFromEnv } from './deploy/from-env.ts';
 import { Failure, sayAge, type Terminal, table } from './terminal.ts';
 
-const build = z.object({
-  name: z.string(),
-  build: z.number(),
-  target: z.string(),
-  generation: z.record(z.string(), z.unknown()),
-  template: z.string().nullable(),
-  chat: z.boolean(),
-  createdAt: z.string(),
-  by: z.string(),
-  copyOf: z.number().nullable(),
-});
-const deployment = build.extend({
-  inputs: z.array(z.string()),
-  leadsTo: z.string().nullable(),
-  problem: z.string().nullable(),
-  warnings: z.array(z.string()),
-});
 type Build = z.output<typeof build>;
 type Deployment = z.output<typeof deployment>;
-const builds = z.object({ data: z.array(build) });
-const deployments = z.object({ data: z.array(deployment) });
 
 interface DeployOptions extends AdminOptions {
   readonly target?: string;

@@ -1,7 +1,8 @@
-// `stepgate ls [MODEL]`: what exists. Reads the admin API and prints; decides nothing.
+// `stepgate ls [MODEL]`: what exists, and the deployments of it. Reads the admin API and prints; decides nothing.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { z } from 'zod';
 import { AdminClient, type AdminOptions, checkpoints, models, withAdmin } from './admin-client.ts';
+import { deployments } from './deploy/answers.ts';
 import { notes, tableOf } from './ls-table.ts';
 import { type Terminal, table } from './terminal.ts';
 
@@ -35,9 +36,9 @@ function wholeNumber(text: string): number {
 
 export function lsCommand(terminal: Terminal): Command {
   return withAdmin(new Command('ls'))
-    .summary('list models, or the checkpoints of one')
+    .summary('list models and deployments, or the checkpoints of a model')
     .description(
-      'List the models, or with a MODEL its checkpoints, newest first: losses, whether\nengines can serve them, age, the backends that hold them now, names that lead there.',
+      'List the models and the deployments, or with a MODEL its checkpoints, newest\nfirst: losses, whether engines can serve them, age, the backends that hold\nthem now, names that lead there.',
     )
     .argument('[model]', 'such as my-model')
     .option('--metric <name>', 'a column for this metric; may be repeated', several)
@@ -61,8 +62,14 @@ export function lsCommand(terminal: Terminal): Command {
     .action(async (model: string | undefined, options: Options) => {
       const admin = await AdminClient.of(options, terminal);
       if (model !== undefined) return listCheckpoints(admin, model, { options, terminal });
-      if (options.json) terminal.out(JSON.stringify(await admin.ask('GET', '/models'), null, 2));
-      else printModels((await admin.get('/models', models)).data, terminal);
+      if (options.json) {
+        const { data } = await admin.get('/deployments', deployments);
+        const answer = await admin.ask('GET', '/models');
+        terminal.out(JSON.stringify({ ...(answer as object), deployments: data }, null, 2));
+      } else {
+        printModels((await admin.get('/models', models)).data, terminal);
+        printDeployments((await admin.get('/deployments', deployments)).data, terminal);
+      }
     });
 }
 
@@ -117,6 +124,12 @@ function printModels(rows: z.output<typeof models>['data'], terminal: Terminal):
         terminal.width,
       ),
     );
+}
+
+function printDeployments(rows: z.output<typeof deployments>['data'], terminal: Terminal): void {
+  if (rows.length === 0) return;
+  const cells = rows.map(({ name, build, target, leadsTo }) => [name, `${build}`, target, leadsTo ?? '-']);
+  terminal.out(`\n${table(['DEPLOYMENT', 'BUILD', 'TARGET', 'LEADS TO'], cells, terminal.width)}`);
 }
 
 /** `my-model@5` as `@5`, in the row of `my-model`. */

@@ -84,6 +84,17 @@ test('make, change, show, roll back and remove, in 80 columns; the example that 
   const listed = await at('deploy');
   expect(listed.out).toMatch(/^support +3 +my-model@5 +my-model@5 /m);
   for (const line of listed.out.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  await at('deploy', 'moving', '--target', 'my-model@<=7');
+  const everything = (await at('ls')).out;
+  expect(everything).toMatch(
+    /^my-model .*\n\nDEPLOYMENT +BUILD +TARGET +LEADS TO\nmoving +1 +my-model@<=7 +my-model@5\nsupport +3 +my-model@5 +my-model@5\n$/m,
+  );
+  for (const line of everything.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  expect(JSON.parse((await at('ls', '--json')).out)).toMatchObject({
+    data: [{ name: 'my-model' }],
+    deployments: [{ name: 'moving' }, { name: 'support', build: 3, target: 'my-model@5' }],
+  });
+  await at('deploy', 'moving', '--remove');
   expect(JSON.parse((await at('deploy', 'support', '--json')).out)).toMatchObject({
     build: 3,
     builds: [{ copyOf: 1 }, {}, {}],
