@@ -42,6 +42,10 @@ export class EngineClient {
     return this.post('/v1/unload_lora_adapter', { lora_name: name });
   }
 
+  async unloadAll(): Promise<void> {
+    for (const { id, parent } of await this.cards()) if (parent !== null) await this.unload(String(id));
+  }
+
   /** Greedy, so that the same weights give the same ids; ends only at `maxTokens`. */
   async tokenIds(model: string, maxTokens: number): Promise<number[]> {
     const body = { ...asked(model, maxTokens), return_token_ids: true };

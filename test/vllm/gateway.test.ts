@@ -11,10 +11,6 @@ let engine: EngineClient;
 /** What each adapter says alone, asked of the engine itself. */
 const alone = new Map<number, string>();
 
-const unloadAll = async () => {
-  for (const { id, parent } of await engine.cards()) if (parent !== null) await engine.unload(String(id));
-};
-
 beforeAll(async () => {
   vllm = await startVllm();
   engine = new EngineClient(vllm.url);
@@ -26,7 +22,7 @@ beforeAll(async () => {
   }
 });
 afterAll(() => vllm?.close());
-beforeEach(unloadAll);
+beforeEach(() => engine.unloadAll());
 
 async function openHouse(config: Record<string, unknown> = {}): Promise<House> {
   const house = await setUp({ urls: [vllm.url], runs: vllm.runs, latest: 'published', config });
