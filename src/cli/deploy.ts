@@ -98,18 +98,23 @@ async function act(terminal: Terminal, { name, options, self }: Asked): Promise<
     const answer = await admin.ask('POST', `${path(name)}/rollback`, { build: readBuild(rollback), by });
     return tell(terminal, answer, options);
   }
-  const found = fromEnv ? await wishFromEnv(terminal, admin, { name, base: options.base }) : undefined;
-  if (typeof template === 'string' && !template.startsWith('@') && template.includes('\\n'))
-    terminal.err(
-      'warning: the template has "\\n" as two characters, not the end of a line: write that as it is, or @FILE',
-    );
-  const answer = await admin.ask('PATCH', path(name ?? found?.name), {
-    ...found?.wish,
+  // What is wrong with the options is said before anything is registered.
+  const said = {
     ...(target !== undefined && { target }),
     ...(generation !== undefined && { generation: readGeneration(await textOf(generation, '--generation')) }),
     ...(template !== undefined && { template: template === false ? null : await textOf(template, '--template') }),
     ...(chat !== undefined && { chat }),
     by,
+  };
+  const found = fromEnv ? await wishFromEnv(terminal, admin, { name, base: options.base }) : undefined;
+  if (typeof template === 'string' && !template.startsWith('@') && template.includes('\\n'))
+    terminal.err(
+      'warning: the template has "\\n" as two characters, not the end of a line: write that as it is, or @FILE',
+    );
+  const wish = { ...found?.wish, ...said };
+  const answer = await admin.ask('PATCH', path(name ?? found?.name), wish).catch(async (error: unknown) => {
+    await found?.undo();
+    throw error;
   });
   return tell(terminal, answer, options);
 }

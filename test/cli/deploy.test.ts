@@ -162,6 +162,23 @@ describe('from the environment of a predict script', () => {
     expect(alone.out).toMatch(/^alone is bigscience\/bloom-1b1 /);
   }, 60_000);
 
+  test('where it cannot be deployed, its adapter is not left registered, unless it was before', async () => {
+    const location = await writeCheckpoint({ dir: join(home, 'refused'), step: 3, base: BASE });
+    const listed = async () => (await fetch(`${url}/v1/models`)).text();
+    expect((await fromEnv(env(location), 'refused', '--generation', '{max')).err).toContain('--generation is no JSON');
+    expect(await listed()).not.toContain('checkpoint-3-');
+    const refused = await fromEnv(env(location, '{"use_cache": true}'), 'refused');
+    expect([refused.code, refused.err]).toEqual([
+      1,
+      expect.stringMatching(/deleted checkpoint-3-.* again\n.*use_cache/),
+    ]);
+    expect(await listed()).not.toContain('checkpoint-3-');
+    expect((await fromEnv(env(location), 'refused')).code).toBe(0);
+    expect((await at('deploy', 'refused', '--target', 'my-model@5')).code).toBe(0);
+    expect((await fromEnv(env(location, '{"use_cache": true}'), 'refused')).err).not.toContain('deleted');
+    expect(await listed()).toContain('checkpoint-3-');
+  }, 60_000);
+
   test.each<[string, Record<string, string>, string]>([
     ['nothing', {}, 'FINE_TUNING_STUDIO_BASE_MODEL_HF_NAME is not set'],
     [

@@ -1,6 +1,6 @@
 // What the environment of a Fine Tuning Studio predict script comes to here: its adapter, registered, and a deployment of it. The names and
 // defaults are those of Cloudera's CML_AMP_LLM_Fine_Tuning_Studio (ft/export.py, ft/scripts/cml_model_predict_script.py, ft/consts.py).
-// It reads the adapter's directory and asks the gateway to register it; it deploys nothing.
+// It reads the adapter's directory and asks the gateway to register it, and to forget it where nothing comes of it; it deploys nothing.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
@@ -26,6 +26,8 @@ export interface Found {
   /** For the deployment, where the caller names none. */
   readonly name: string;
   readonly wish: { readonly target: string; readonly generation: unknown };
+  /** For when nothing was deployed: what was registered for it is deleted, unless it was there before. */
+  readonly undo: () => Promise<void>;
 }
 
 /** @throws Failure where a variable is missing, or what it names is not there */
@@ -40,10 +42,14 @@ export async function wishFromEnv(
     throw new Failure(`${PREFIX}${BASE} is not set: --from-env needs the environment of a predict script`);
   const generation = readGeneration(read(GENERATION));
   const location = read(ADAPTER);
-  if (location === undefined) return { name: nameOf(base), wish: { target: base, generation } };
-  const target = await register(admin, { location, base, terminal });
-  terminal.err(`registered ${target} from ${location}, on ${base}`);
-  return { name: nameOf(location.replace(REVISION, '')), wish: { target, generation } };
+  if (location === undefined) return { name: nameOf(base), wish: { target: base, generation }, undo: async () => {} };
+  const { name, isNew } = await register(admin, { location, base, terminal });
+  terminal.err(`registered ${name} from ${location}, on ${base}`);
+  const undo = async () => {
+    // Where somebody has deployed it meanwhile it stays.
+    if (isNew) await admin.ask('DELETE', pathOf(name)).then(() => terminal.err(`deleted ${name} again`), ignore);
+  };
+  return { name: nameOf(location.replace(REVISION, '')), wish: { target: name, generation }, undo };
 }
 
 interface Adapter {
@@ -60,21 +66,38 @@ const REVISION = /@[\w./-]+$/;
  * Under a name that says which weights: other files in the same place are another target, so another build. On the Hub the revision says it, as
  * well as it can.
  */
-async function register(admin: AdminClient, { location, base, terminal }: Adapter): Promise<string> {
+async function register(
+  admin: AdminClient,
+  { location, base, terminal }: Adapter,
+): Promise<{ readonly name: string; readonly isNew: boolean }> {
   const path = resolve(location);
   const digest = await digestOf(path);
   if (digest !== undefined) {
     const request = { name: `${nameOf(location)}-${digest}`, path, base };
-    return check(await admin.ask('POST', '/checkpoints', request), checkpoint).name;
+    const isNew = !(await isThere(admin, request.name));
+    return { name: check(await admin.ask('POST', '/checkpoints', request), checkpoint).name, isNew };
   }
   const none = `${PREFIX}${ADAPTER}: "${location}" is no directory with adapter_config.json here`;
   if (!HUB.test(location)) throw new Failure(`${none}: run this where the adapter is`);
   const source = `hf:${location}`;
   const name = nameOf(REVISION.test(location) ? location : `${location}@main`);
+  const isNew = !(await isThere(admin, name));
   const made = await fetched(admin, { name, source, base }, terminal).catch((error: unknown) => {
     throw error instanceof Failure ? new Failure(`${none}, and as ${source}: ${error.message}`) : error;
   });
-  return check(made, checkpoint).name;
+  return { name: check(made, checkpoint).name, isNew };
+}
+
+const pathOf = (name: string): string => `/checkpoints/${encodeURIComponent(name)}`;
+
+async function isThere(admin: AdminClient, name: string): Promise<boolean> {
+  const known = await admin.ask('GET', pathOf(name)).catch(ignore);
+  return known !== undefined && check(known, checkpoint).state !== 'deleted';
+}
+
+/** What the gateway refuses; if it is not there at all, the next question says so. */
+function ignore(error: unknown): undefined {
+  if (!(error instanceof Failure)) throw error;
 }
 
 const DIGITS = 8;
