@@ -2,7 +2,7 @@
 // it, and in the catalog from the next request on. What a build makes of a request is translation.ts's; it knows no request and no listener.
 import { StepgateError } from '../errors.ts';
 import type { Catalog } from '../registry/catalog.ts';
-import { checkModelName } from '../registry/name.ts';
+import { checkModelName, parseVersion } from '../registry/name.ts';
 import type { Resolution } from '../registry/resolution.ts';
 import type { Build, DeploymentChange, DeploymentRows } from '../registry/store.ts';
 import { nearNames, quote } from '../registry/words.ts';
@@ -132,6 +132,11 @@ export class Deployments {
       ? checkModelName(name)
       : `${quote(name)} is no name of a deployment: letters, digits, "_", "." and "-", at most 100, a letter or a digit first.`;
     if (problem !== undefined) throw new StepgateError('invalid_request', problem, { param: 'name' });
+    const version = parseVersion(name);
+    if (version !== undefined && catalog.has(version.model)) {
+      const message = `${quote(name)} reads as step ${version.step} of ${quote(version.model)}, as trainers write it, and would be answered by another. Choose another for the deployment.`;
+      throw new StepgateError('conflict', message, { param: 'name' });
+    }
     const means = catalog.resolve(name);
     if (catalog.has(name) || means.kind !== 'refused' || means.code !== 'model_not_found') {
       const message = `${quote(name)} is the name of a model, a checkpoint or a base already. Choose another for the deployment.`;

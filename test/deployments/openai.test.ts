@@ -63,16 +63,25 @@ test('it is listed with what it leads to, and not while it leads nowhere', async
 });
 
 describe('a name', () => {
-  test.each(['my-model', 'my-model@5', 'my-model-v5', 'base', 'text', '', ' x', 'a/b', '-x', 'x'.repeat(101)])(
-    '%j can be no deployment’s',
-    async (name) => {
-      const house = await setUp({ latest: 'published' });
-      await house.write(5);
-      const made = await house.admin('PUT', `/deployments/${encodeURIComponent(name) || '%20'}`, { target: 'base' });
-      expect([400, 409]).toContain(made.status);
-      expect((await house.openai.models.list()).data.map(({ id }) => id)).toEqual(['base', 'my-model@5']);
-    },
-  );
+  test.each([
+    'my-model',
+    'my-model@5',
+    'my-model-v5',
+    'my-model-v7',
+    'base',
+    'text',
+    '',
+    ' x',
+    'a/b',
+    '-x',
+    'x'.repeat(101),
+  ])('%j can be no deployment’s', async (name) => {
+    const house = await setUp({ latest: 'published' });
+    await house.write(5);
+    const made = await house.admin('PUT', `/deployments/${encodeURIComponent(name) || '%20'}`, { target: 'base' });
+    expect([400, 409]).toContain(made.status);
+    expect((await house.openai.models.list()).data.map(({ id }) => id)).toEqual(['base', 'my-model@5']);
+  });
 
   test('that is a deployment’s can be no checkpoint’s, and no deployment’s target', async () => {
     const house = await houseWith();
