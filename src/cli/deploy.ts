@@ -7,7 +7,7 @@ import { AdminClient, type AdminOptions, check, publicUrl, withAdmin } from './a
 import { loginName } from './alias.ts';
 import { type build, builds, deployment, deployments } from './deploy/answers.ts';
 import { wishFromEnv } from './deploy/from-env.ts';
-import { Failure, sayAge, type Terminal, table } from './terminal.ts';
+import { Failure, keyHeader, sayAge, type Terminal, table } from './terminal.ts';
 
 type Build = z.output<typeof build>;
 type Deployment = z.output<typeof deployment>;
@@ -131,7 +131,7 @@ async function tell(terminal: Terminal, answer: unknown, options: DeployOptions)
   terminal.out(
     [
       `curl ${await publicUrl(options)}/v1/deployments/${made.name}/predict \\`,
-      "  -H 'content-type: application/json' \\",
+      ...["-H 'content-type: application/json'", ...keyHeader(terminal)].map((header) => `  ${header} \\`),
       `  -d '${JSON.stringify(request)}'`,
     ].join('\n'),
   );

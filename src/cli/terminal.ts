@@ -37,6 +37,10 @@ export class Failure extends Error {
   }
 }
 
+/** For the curl lines that commands print: the caller's key, where it has one, as its shell knows it. */
+export const keyHeader = ({ key }: Terminal): readonly string[] =>
+  key === undefined ? [] : ['-H "authorization: Bearer $STEPGATE_KEY"'];
+
 /** Columns as wide as their widest cell; the last one is cut where the terminal ends. Cells are one line each. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[], width: number): string {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));

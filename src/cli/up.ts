@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, engine, withAdmin } from './admin-client.ts';
-import { Failure, sayAge, type Terminal } from './terminal.ts';
+import { Failure, keyHeader, sayAge, type Terminal } from './terminal.ts';
 
 const LOOK_MS = 250;
 /** To a file or a pipe no more than a line in this time. */
@@ -133,11 +133,11 @@ async function untilReady(first: Engine, { look, terminal }: Watching): Promise<
   return now;
 }
 
-function sayHow(model: string, url: string, { key }: Terminal): string {
-  const authorization = key === undefined ? '' : ` -H "authorization: Bearer $STEPGATE_KEY"`;
+function sayHow(model: string, url: string, terminal: Terminal): string {
+  const head = [`curl ${url}/v1/completions -H 'content-type: application/json'`, ...keyHeader(terminal)].join(' ');
   return [
     `ask for "${model}" at ${url}/v1:`,
-    `  curl ${url}/v1/completions -H 'content-type: application/json'${authorization} \\`,
+    `  ${head} \\`,
     `    -d '${JSON.stringify({ model, prompt: 'Hello', max_tokens: 16 })}'`,
   ].join('\n');
 }

@@ -219,6 +219,15 @@ test('an adapter of the Hub is fetched, where the config allows it; else it says
   ]);
 }, 60_000);
 
+test('where a key is needed, the example that is printed has it, as up’s has', async () => {
+  const house = await houseWith({ allow: [] });
+  const { key } = house.running.gateway.access.keys.create({ name: 'ops', scopes: ['admin', 'use'], models: ['*'] });
+  const options = ['--target', 'base', '--admin', house.running.adminUrl, '--url', house.running.url];
+  const { out } = await run(['deploy', 'support', ...options], { STEPGATE_KEY: key });
+  expect(out).toContain('\n  -H "authorization: Bearer $STEPGATE_KEY" \\\n');
+  expect(out).not.toContain(key);
+}, 60_000);
+
 test('what was acknowledged is there after a SIGKILL, and what was removed is not', async () => {
   for (let build = 1; build <= 3; build++) await at('deploy', 'kept', '--target', `my-model@${build % 2 ? 5 : 10}`);
   await at('deploy', 'gone', '--target', 'my-model@5');
