@@ -84,7 +84,8 @@ export class Deployments {
       const message = `\`target\` is missing: there is no deployment ${quote(name)} yet, so say what it is to lead to, such as "my-model@5"`;
       throw new StepgateError('invalid_request', message, { param: 'target' });
     }
-    this.#checkTarget(next.target);
+    // One that is as it was led somewhere when it was given: that its engine is down now is no reason against other words.
+    if (next.target !== current?.target) this.#checkTarget(next.target);
     checkGeneration(next.generation, 'generation');
     if (next.template !== undefined) checkInputs(parseTemplate(next.template).inputs);
     return this.#build(name, { ...next, target: next.target, copyOf: undefined }, by);
@@ -93,12 +94,13 @@ export class Deployments {
   /** A copy of an earlier build becomes the next, so that the list of builds says what answered when. Errors:
    *  deployment_not_found (also of the build), what a target is refused with, storage_full. */
   rollback(name: string, build: number, by: string): Build {
-    const old = this.builds(name).find((one) => one.build === build);
+    const current = this.get(name);
+    const old = this.#parts.rows.builds(name).find((one) => one.build === build);
     if (old === undefined) {
       const message = `${quote(name)} has no build ${build} (any more); "stepgate deploy ${name}" lists its builds`;
       throw new StepgateError('deployment_not_found', message, { param: 'build' });
     }
-    this.#checkTarget(old.target);
+    if (old.target !== current.target) this.#checkTarget(old.target);
     return this.#build(name, { ...old, copyOf: build }, by);
   }
 

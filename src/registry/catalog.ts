@@ -269,9 +269,10 @@ export class Catalog {
       near.length === 0
         ? 'No model is known yet'
         : `Known: ${near.join(', ')}${known.length > near.length ? `, ... (${known.length} in all)` : ''}`;
+    const bases = this.#bases.size === 0 ? ' No engine has come up yet, so no base is known.' : '';
     return refuse(
       'model_not_found',
-      `The model ${quote(text)} does not exist. ${list}. GET /v1/models lists what can be asked for.`,
+      `The model ${quote(text)} does not exist. ${list}.${bases} GET /v1/models lists what can be asked for.`,
     );
   }
 }

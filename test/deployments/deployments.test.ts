@@ -66,6 +66,19 @@ test('there are at most 1,000, and of each the newest 100 builds', () => {
   expect(code(() => deployments.rollback('d0', 21, 'ann'))).toBe('deployment_not_found');
 });
 
+test('while its engine is down a deployment can be changed and rolled back, but not led to what is not there', () => {
+  const deployments = open();
+  deployments.change('support', { target: 'base', template: 'one {prompt}' }, 'ann');
+  catalog.setBases([]);
+  expect(deployments.change('support', { template: 'two {prompt}' }, 'ann').build).toBe(2);
+  expect(deployments.rollback('support', 1, 'ann')).toMatchObject({ build: 3, template: 'one {prompt}' });
+  for (const work of [
+    () => deployments.change('other', { target: 'base' }, 'ann'),
+    () => deployments.change('support', { target: 'bas' }, 'ann'),
+  ])
+    expect(work).toThrow('No engine has come up yet, so no base is known');
+});
+
 test('it leads to what its target means, never on through another deployment, whatever names come later', () => {
   const deployments = open();
   catalog.setBases(['a', 'b'].map((name) => ({ name: as<BaseName>(name), maxModelLen: 1 })));
