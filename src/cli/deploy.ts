@@ -171,6 +171,8 @@ function showing(now: Deployment, all: readonly Build[], width: number): string 
     sayTarget(now),
     ...(now.problem === null ? [] : [now.problem]),
     ...(now.template === null ? [] : [`template: ${JSON.stringify(now.template)}`]),
+    // Whole: in the table it is cut where the terminal ends.
+    ...(Object.keys(now.generation).length === 0 ? [] : [`generation: ${JSON.stringify(now.generation)}`]),
     '',
     table(['BUILD', 'TARGET', 'MADE', 'BY', 'COPY OF', 'AS', 'GENERATION'], cells, width),
   ].join('\n');

@@ -79,7 +79,7 @@ test('make, change, show, roll back and remove, in 80 columns; the example that 
   );
   const shown = await at('deploy', 'support');
   expect(shown.out).toMatch(/^2 +my-model@<=10 +\d+ s ago/m);
-  expect(shown.out).toContain('template: "Q: {question}\\nA:"');
+  expect(shown.out).toContain('\ntemplate: "Q: {question}\\nA:"\ngeneration: {"max_new_tokens":3,"temperature":0.2}\n');
   expect((await at('deploy', 'support', '--rollback', '1')).out).toMatch(/^support is my-model@5 \(build 3\)/);
   const listed = await at('deploy');
   expect(listed.out).toMatch(/^support +3 +my-model@5 +my-model@5 /m);
