@@ -81,7 +81,8 @@ async function predict(
     const { chat } = gateway.deployments.get(name, (one) => caller.mayTouch(one));
     const { build, ...target } = resolve(gateway, name, caller);
     if (build === undefined) throw new Error(`${name} is a deployment, and leads nowhere as one`);
-    const { prompt, members } = translate(build, parse(body).request);
+    const { prompt, members } = translate(build, parse(body).request, gateway.config.limits.bodyBytesMax);
+    held.grow(Math.max(0, prompt.length - bytes.length));
     response.setHeader('x-stepgate-build', build.build);
     gateway.submit({
       ...{ route: chat ? CHAT : COMPLETIONS, incoming, response, requestId, name, ...target },

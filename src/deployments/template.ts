@@ -39,8 +39,21 @@ export function parseTemplate(text: string): Template {
   return { texts, inputs };
 }
 
-/** @throws StepgateError invalid_request that names an input which is missing, param `request.<input>` */
-export function fill({ texts, inputs }: Template, values: ReadonlyMap<string, string>): string {
+/** @throws StepgateError invalid_request that names an input which is missing, param `request.<input>`; body_too_large */
+export function fill(
+  { texts, inputs }: Template,
+  values: ReadonlyMap<string, string>,
+  charactersMax = Number.POSITIVE_INFINITY,
+): string {
+  // An input may stand in it many times: what is made of a small body is as large as it likes.
+  const length = [...texts, ...inputs.map((input) => values.get(input) ?? '')].reduce(
+    (all, { length }) => all + length,
+    0,
+  );
+  if (length > charactersMax) {
+    const message = `the prompt that the template makes of this has ${length} characters, over \`limits.bodyBytesMax\` (${charactersMax})`;
+    throw new StepgateError('body_too_large', message);
+  }
   const pieces = inputs.map((input, index) => {
     const value = values.get(input);
     if (value !== undefined) return value + texts[index + 1];

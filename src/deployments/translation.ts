@@ -16,9 +16,14 @@ export interface Translated {
 
 /**
  * @param request `{"prompt": "...", "temperature": 0.2}`: the template's inputs, and generation parameters that win over the build's
- * @throws StepgateError invalid_request: an input that is missing, or what is neither an input nor a parameter; `param` names it
+ * @param charactersMax of the prompt
+ * @throws StepgateError body_too_large; invalid_request: an input that is missing, or what is neither an input nor a parameter; `param` names it
  */
-export function translate(build: Build, request: Readonly<Record<string, unknown>>): Translated {
+export function translate(
+  build: Build,
+  request: Readonly<Record<string, unknown>>,
+  charactersMax?: number,
+): Translated {
   const template = templateOf(build);
   const inputs = new Map<string, string>();
   const generation: Record<string, unknown> = {};
@@ -28,7 +33,7 @@ export function translate(build: Build, request: Readonly<Record<string, unknown
     else throw unknownKey(key, template.inputs);
   }
   checkGeneration(generation, 'request');
-  const prompt = fill(template, inputs);
+  const prompt = fill(template, inputs, charactersMax);
   const parameters = engineParameters(build.generation, generation);
   const members = build.chat
     ? { messages: [{ role: 'user', content: prompt }], ...parameters }

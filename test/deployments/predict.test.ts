@@ -43,6 +43,17 @@ describe('a prediction', () => {
     });
   });
 
+  test('of which the template makes more than a body may have is refused, whatever its body has', async () => {
+    const house = await houseWith({ template: '{prompt}'.repeat(2_000) });
+    const asked = await predict(house, 'support', { body: { request: { prompt: 'x'.repeat(1_000_000) } } });
+    expect(asked.status).toBe(413);
+    expect(asked.body).toMatchObject({
+      success: false,
+      errors: [{ message: expect.stringContaining('limits.bodyBytesMax') }],
+    });
+    expect((await predict(house, 'support')).status).toBe(200);
+  });
+
   test('is a chat where the deployment says so', async () => {
     const house = await houseWith({ chat: true, template: 'Say: {prompt}', generation: { max_new_tokens: 3 } });
     const { body } = await predict(house, 'support');
