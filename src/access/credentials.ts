@@ -15,7 +15,7 @@ export interface Credentials {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Those that have any. */
   readonly engines: ReadonlyMap<BackendName, EngineCredentials>;
-  /** `hf`, `s3`, `mlflow`, `wandb`, or a host of `sources.hosts` -> its key. */
+  /** `hf`, `s3`, `mlflow`, `wandb`, or `hosts.` and a host -> its key. */
   readonly sources: ReadonlyMap<string, string>;
 }
 
@@ -45,10 +45,10 @@ export async function readCredentials(config: Config, variable: ReadVariable): P
 
 async function readSourceKeys({ sources }: Config, variable: ReadVariable): Promise<ReadonlyMap<string, string>> {
   const { hf, s3, mlflow, wandb, hosts } = sources;
+  const ofHosts = Object.entries(hosts).map(([host, place]) => [`hosts.${host}`, place] as const);
   const keys = new Map<string, string>();
-  for (const [name, place] of Object.entries({ ...hosts, hf, s3, mlflow, wandb })) {
-    const where = Object.hasOwn(hosts, name) ? `sources.hosts (${name})` : `sources (${name})`;
-    const key = await readKey(where, place, variable);
+  for (const [name, place] of [...Object.entries({ hf, s3, mlflow, wandb }), ...ofHosts]) {
+    const key = await readKey(`sources.${name}`, place, variable);
     if (key !== undefined) keys.set(name, key);
   }
   return keys;

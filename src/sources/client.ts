@@ -11,7 +11,7 @@ import type { RemoteFile } from './listing.ts';
 export interface Rules {
   /** The setting under which its credentials are: `sources.hf`. */
   readonly setting: string;
-  readonly hasKey: boolean;
+  readonly hasKey: (url: URL) => boolean;
   /** `meant`: a person wrote this host down; `public`: only at a public address; undefined: not at all. */
   readonly reach: (url: URL) => 'meant' | 'public' | undefined;
   /** The headers for this URL, those given among them: with credentials where they are for its host. */
@@ -125,8 +125,9 @@ export class Client {
   }
 
   /** What a status that is no success means. */
-  refuse(status: number, { host, pathname }: URL, words = ''): StepgateError {
+  refuse(status: number, url: URL, words = ''): StepgateError {
     const { setting, hasKey } = this.#rules;
+    const { host, pathname } = url;
     const what = ` (${pathname.slice(0, PATH_SHOWN_MAX)})`;
     if (status === 404)
       return new StepgateError('source_not_found', `${this.#about}: ${host} has nothing there${what}.${words}`, {
@@ -135,7 +136,7 @@ export class Client {
     if (status === 401 || status === 403)
       return failed(
         `${this.#about}: ${host} answers ${status}: ${
-          hasKey
+          hasKey(url)
             ? `it is not there, or the key of ${setting} may not read it.`
             : `it is not there, or needs a key: set ${setting}.keyFile or ${setting}.keyEnv in the config.`
         }${words}`,

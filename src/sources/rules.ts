@@ -5,7 +5,7 @@ import { isAllowed, isMeant, matchesHost, subjectOfUrl } from './allow.ts';
 import type { Rules } from './client.ts';
 import type { SourceKind } from './uri.ts';
 
-/** Setting (`hf`, `s3`, ..., or a host of `sources.hosts`) -> its key's text. */
+/** Setting below `sources` (`hf`, `s3`, ..., `hosts.models.example.com`) -> its key's text. */
 export type SourceKeys = ReadonlyMap<string, string>;
 
 type Headers = Readonly<Record<string, string>>;
@@ -13,26 +13,32 @@ type Headers = Readonly<Record<string, string>>;
 export function rulesOf(kind: SourceKind, settings: SourcesConfig, keys: SourceKeys): Rules {
   if (kind === 'https') return httpRules(settings, keys);
   const key = keys.get(kind);
-  const home = new URL(homeOf(kind, settings)).host;
+  // None where it is not set, which its reader tells.
+  const home = URL.parse(homeOf(kind, settings));
   const redirects = kind === 's3' ? [] : settings[kind].redirects;
+  const isExposed = ({ protocol }: URL) => protocol !== 'https:' && home?.protocol === 'https:';
   return {
     setting: `sources.${kind}`,
-    hasKey: key !== undefined,
-    reach: ({ host, protocol }) => {
-      if (host === home || redirects.includes(host)) return 'meant';
+    hasKey: () => key !== undefined,
+    reach: (url) => {
+      const { host, protocol } = url;
+      if (isExposed(url)) return undefined;
+      if (host === home?.host || redirects.includes(host)) return 'meant';
       return protocol === 'https:' && matchesHost(redirects, host) ? 'public' : undefined;
     },
     authorise: async (url, headers) => {
-      if (key === undefined || url.host !== home) return { ...headers };
+      if (key === undefined || url.origin !== home?.origin) return { ...headers };
       return kind === 's3'
         ? signed(url, headers, { key, region: settings.s3.region })
         : { ...headers, authorization: shown(kind, key) };
     },
     clean: (text) => without(key, text),
-    hint: ({ host }) =>
-      kind !== 's3'
-        ? `If it belongs to the source, add "${host}" to sources.${kind}.redirects in the config.`
-        : 'Check sources.s3.url and sources.s3.region in the config: the bucket may be in another region.',
+    hint: (url) => {
+      if (isExposed(url)) return 'What is asked by https: is not fetched by http:.';
+      if (kind !== 's3')
+        return `If it belongs to the source, add "${url.host}" to sources.${kind}.redirects in the config.`;
+      return 'Check sources.s3.url and sources.s3.region in the config: the bucket may be in another region.';
+    },
   };
 }
 
@@ -51,12 +57,13 @@ export function homeOf(kind: Exclude<SourceKind, 'https'>, { hf, s3, mlflow, wan
 }
 
 function httpRules({ allow }: SourcesConfig, keys: SourceKeys): Rules {
+  const keyOf = ({ host }: URL) => keys.get(`hosts.${host}`);
   return {
     setting: 'sources.hosts.HOST',
-    hasKey: false,
+    hasKey: (url) => keyOf(url) !== undefined,
     reach: (url) => (isMeant(allow, url) ? 'meant' : isAllowed(allow, subjectOfUrl(url)) ? 'public' : undefined),
-    authorise: async ({ host }, headers) => {
-      const key = keys.get(host);
+    authorise: async (url, headers) => {
+      const key = keyOf(url);
       return key === undefined ? { ...headers } : { ...headers, authorization: `Bearer ${key}` };
     },
     clean: (text) => [...keys.values()].reduce((clean, key) => without(key, clean), text),

@@ -41,6 +41,11 @@ test('what is not there is told with what was looked for', async () => {
       code: 'source_failed',
       message: expect.stringMatching(/not in JSON|not as/),
     });
+  const unset = await openRoom({ allow: ['mlflow:models:'] });
+  expect(await unset.bring('mlflow:models:/a/1')).toMatchObject({
+    code: 'checkpoint_invalid',
+    message: expect.stringContaining('set sources.mlflow.url'),
+  });
   const gone = await openRoom({ allow: ['http://127.0.0.1:9/'] });
   expect(await gone.bring('http://127.0.0.1:9/a')).toMatchObject({
     code: 'source_failed',
