@@ -81,14 +81,15 @@ function shown(kind: SourceKind, key: string): string {
 
 const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString('base64')}`;
 
-/** AWS Signature Version 4. */
+/** AWS Signature Version 4, of S3's own headers: of the others a proxy on the way may change some. */
 async function signed(url: URL, headers: Headers, { key, region }: { key: string; region: string }) {
   const { AwsV4Signer } = await import('aws4fetch');
   const [accessKeyId = '', secretAccessKey = '', ...token] = key.split(':');
   const sessionToken = token.join(':');
+  const own = Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('x-amz-')));
   const signer = new AwsV4Signer({
-    ...{ url: url.href, headers: { ...headers }, accessKeyId, secretAccessKey, service: 's3', region },
+    ...{ url: url.href, headers: own, accessKeyId, secretAccessKey, service: 's3', region },
     ...(sessionToken !== '' && { sessionToken }),
   });
-  return Object.fromEntries((await signer.sign()).headers);
+  return { ...headers, ...Object.fromEntries((await signer.sign()).headers) };
 }

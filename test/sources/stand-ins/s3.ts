@@ -15,6 +15,8 @@ export interface S3 extends Host {
   readonly damaged: Record<string, Buffer>;
   /** Nobody needs to sign. */
   isPublic: boolean;
+  /** Lists keys as they are, whatever was asked for: not every server encodes them. */
+  isPlain: boolean;
 }
 
 export async function startS3(): Promise<S3> {
@@ -27,7 +29,7 @@ export async function startS3(): Promise<S3> {
     if (!s3.isPublic && !isSigned(request, url)) return void refuse(403, 'SignatureDoesNotMatch');
     const [, bucket, key = ''] = /^\/([^/]+)\/?(.*)$/.exec(url.pathname) ?? [];
     if (bucket !== 'ckpts') return void refuse(404, 'NoSuchBucket');
-    if (key === '') return void response.writeHead(200, { 'content-type': 'application/xml' }).end(list(url, objects));
+    if (key === '') return void response.writeHead(200, { 'content-type': 'application/xml' }).end(list(url, s3));
     const bytes = objects[decodeURIComponent(key)];
     if (bytes === undefined) return void refuse(404, 'NoSuchKey');
     send(host, request, response, {
@@ -36,13 +38,13 @@ export async function startS3(): Promise<S3> {
       headers: s3.headers[decodeURIComponent(key)] ?? {},
     });
   });
-  const s3: S3 = Object.assign(server, { objects, damaged: {}, headers: {}, isPublic: false });
+  const s3: S3 = Object.assign(server, { objects, damaged: {}, headers: {}, isPublic: false, isPlain: false });
   return s3;
 }
 
 const etagOf = (bytes: Buffer): string => `"${sum('md5', bytes)}"`;
 
-function list(url: URL, objects: S3['objects']): string {
+function list(url: URL, { objects, isPlain }: S3): string {
   const query = url.searchParams;
   if (query.get('list-type') !== '2' || query.get('encoding-type') !== 'url')
     return '<Error><Code>InvalidRequest</Code></Error>';
@@ -52,19 +54,22 @@ function list(url: URL, objects: S3['objects']): string {
   const at = Number(query.get('continuation-token') ?? 0);
   const entries = keys.slice(at, at + 1).map((key) => {
     const bytes = objects[key] ?? Buffer.alloc(0);
-    const name = encodeURIComponent(key).replaceAll('%2F', '/').replaceAll('%20', '+');
+    const name = isPlain
+      ? key.replaceAll('&', '&amp;').replaceAll("'", '&apos;')
+      : encodeURIComponent(key).replaceAll('%2F', '/').replaceAll('%20', '+');
     return `<Contents><Key>${name}</Key><LastModified>2026-10-01T10:00:00.000Z</LastModified><ETag>${etagOf(bytes).replaceAll('"', '&quot;')}</ETag><Size>${bytes.length}</Size><StorageClass>STANDARD</StorageClass></Contents>`;
   });
   const more = at + 1 < keys.length;
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>ckpts</Name><IsTruncated>${more}</IsTruncated>${entries.join('')}${more ? `<NextContinuationToken>${at + 1}</NextContinuationToken>` : ''}</ListBucketResult>`;
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>ckpts</Name>${isPlain ? '' : '<EncodingType>url</EncodingType>'}<IsTruncated>${more}</IsTruncated>${entries.join('')}${more ? `<NextContinuationToken>${at + 1}</NextContinuationToken>` : ''}</ListBucketResult>`;
 }
 
 const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256', key).update(text).digest();
 const rfc3986 = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** "Create a signed AWS API request", step by step. */
-function isSigned({ method, headers }: IncomingMessage, url: URL): boolean {
+/** "Create a signed AWS API request", step by step; behind a proxy that asks for what it likes. */
+function isSigned({ method, headers: sent }: IncomingMessage, url: URL): boolean {
+  const headers: IncomingMessage['headers'] = { ...sent, 'accept-encoding': 'gzip' };
   const [, id, date = '', region = '', names = '', signature] =
     /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/.exec(
       headers.authorization ?? '',
