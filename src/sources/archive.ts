@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { createTarDecoder, type ParsedTarEntry } from 'modern-tar';
 import { StepgateError } from '../errors.ts';
-import { onDisk, tooLarge } from './download.ts';
+import { notFetched, tooLarge } from './download.ts';
 import { choose, invalid, nameOf } from './listing.ts';
 import { ENTRIES_MAX, tooMany } from './reader.ts';
 
@@ -44,7 +44,7 @@ async function write(body: ReadableStream<Uint8Array>, to: string): Promise<void
   await rm(to, { force: true });
   const file = await open(to, 'wx');
   try {
-    for await (const piece of body) await file.write(piece);
+    for await (const piece of body) await file.appendFile(piece);
   } finally {
     await file.close();
   }
@@ -80,7 +80,7 @@ async function eachFile(
     pipeline(streams, { signal: AbortSignal.any([signal, stop.signal]) }),
   ]);
   signal.throwIfAborted();
-  const errors = done.flatMap((one) => (one.status === 'rejected' ? [onDisk(one.reason, uri)] : []));
+  const errors = done.flatMap((one) => (one.status === 'rejected' ? [notFetched(one.reason, uri)] : []));
   const [first] = errors;
   if (done[0].status === 'fulfilled') return;
   throw (

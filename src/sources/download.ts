@@ -18,7 +18,7 @@ export interface DownloadParts {
   readonly onBytes: (bytes: number) => void;
 }
 
-/** Resolves when `to` holds the whole file. @throws BrokenOff; StepgateError source_failed, storage_full, checkpoint_invalid, and as `refuse` says */
+/** Resolves when `to` holds the whole file. @throws BrokenOff; StepgateError source_failed, checkpoint_invalid, and as `refuse` says; the disk's errors */
 export async function download(file: RemoteFile, to: string, parts: DownloadParts): Promise<void> {
   let most = 0;
   let brought = false;
@@ -34,7 +34,7 @@ export async function download(file: RemoteFile, to: string, parts: DownloadPart
     const have = await sizeOf(to);
     onBytes(have);
     brought = false;
-    const isWhole = file.size !== undefined && have === file.size;
+    const isWhole = have > 0 && have === file.size;
     const told = isWhole ? undefined : await transfer(file, to, { ...parts, onBytes, have, etag });
     const checksum = file.checksum ?? told;
     if (checksum === undefined || (await digest(to, checksum.algorithm)) === checksum.hex) return;
@@ -80,7 +80,7 @@ async function transfer(file: RemoteFile, to: string, parts: Transfer): Promise<
   const handle = await begin(to, {
     at,
     etag: file.checksum === undefined && file.etag === undefined ? strong(etag) : undefined,
-  }).catch((error: unknown) => Promise.reject(onDisk(error, uri)));
+  });
   try {
     await pour(response, handle, { file, at, parts });
   } finally {
@@ -91,9 +91,12 @@ async function transfer(file: RemoteFile, to: string, parts: Transfer): Promise<
 
 /** Opens the file to write on at `at`, which is its beginning or its end. */
 async function begin(to: string, { at, etag }: { at: number; etag: string | undefined }): Promise<FileHandle> {
-  if (at > 0) return open(to, 'a');
-  await (etag === undefined ? rm(noteOf(to), { force: true }) : writeFile(noteOf(to), etag));
-  return open(to, 'w');
+  if (at === 0) {
+    // Emptied before it is noted what it is to be: killed in between, no note stands beside the beginning of other content.
+    await writeFile(to, '');
+    await (etag === undefined ? rm(noteOf(to), { force: true }) : writeFile(noteOf(to), etag));
+  }
+  return open(to, 'a');
 }
 
 /** Where in the file the answer begins; undefined: it is no part of it. */
@@ -124,7 +127,8 @@ async function pour(
       if (size !== undefined && bytes > size)
         throw failed(`${uri}: ${file.path} is longer than the ${size} bytes that its source says.`);
       if (bytes > bytesMax) throw tooLarge(uri);
-      await handle.write(value).catch((error: unknown) => Promise.reject(onDisk(error, uri)));
+      // All of it: a single write may end early on a disk that is almost full.
+      await handle.appendFile(value);
       onBytes(bytes);
     }
   } finally {
@@ -142,11 +146,8 @@ export const tooLarge = (uri: string): StepgateError =>
 const changed = ({ path }: RemoteFile, uri: string): StepgateError =>
   failed(`${uri}: ${path} was written again while it was fetched. Register it again when it is finished.`);
 
-/** What the disk refuses is the gateway's own matter. (No file where one is looked for is an empty archive.) */
-export const onDisk = (error: unknown, uri: string): unknown =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT'
-    ? error
-    : diskError(error, `${uri} was not fetched`);
+/** What the disk refuses is the gateway's own matter. */
+export const notFetched = (error: unknown, uri: string): unknown => diskError(error, `${uri} was not fetched`);
 
 async function sizeOf(path: string): Promise<number> {
   return stat(path).then(

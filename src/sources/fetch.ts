@@ -5,7 +5,7 @@ import type { SourcesConfig } from '../config.ts';
 import { StepgateError } from '../errors.ts';
 import { isAllowed } from './allow.ts';
 import { Client, type Connections } from './client.ts';
-import { download, onDisk, tooLarge } from './download.ts';
+import { download, notFetched, tooLarge } from './download.ts';
 import type { Tries } from './failures.ts';
 import { choose, type Listing, nameOf, pinned, type RemoteFile } from './listing.ts';
 import type { ReaderContext } from './reader.ts';
@@ -40,7 +40,7 @@ export interface Fetched {
   readonly uri: string;
 }
 
-/** @throws BrokenOff; StepgateError source_not_allowed, source_not_found, source_failed, checkpoint_invalid, storage_full */
+/** @throws BrokenOff; StepgateError source_not_allowed, source_not_found, source_failed, checkpoint_invalid, storage_full, storage_failed */
 export async function fetchSource(source: Source, parts: FetchParts): Promise<Fetched> {
   const { settings, staging, promise, tries } = parts;
   const { bytesMax } = settings;
@@ -54,9 +54,7 @@ export async function fetchSource(source: Source, parts: FetchParts): Promise<Fe
   if (total !== undefined && total > bytesMax) throw tooLarge(uri);
   const unpromise = promise(total ?? 0, uri);
   try {
-    const held = await staging
-      .take(uri, files, tries.signal)
-      .catch((error: unknown) => Promise.reject(onDisk(error, uri)));
+    const held = await staging.take(uri, files, tries.signal);
     parts.onHeld(held);
     const { dir } = held;
     await downloadAll(files, dir, { parts, uri, total });
@@ -65,6 +63,8 @@ export async function fetchSource(source: Source, parts: FetchParts): Promise<Fe
     const { unpack } = await import('./archive.ts');
     await unpack(join(dir, nameOf(archive.path)), dir, { uri, bytesMax, signal: tries.signal });
     return { dir, uri };
+  } catch (error) {
+    throw notFetched(error, uri);
   } finally {
     unpromise();
   }

@@ -46,7 +46,7 @@ export class Staging {
       resolve();
     };
     try {
-      await mkdir(dir, { recursive: true });
+      await this.#make(dir);
       const now = this.#nowMs() / 1000;
       await utimes(dir, now, now);
       return { dir, release };
@@ -54,6 +54,14 @@ export class Staging {
       await release('drop');
       throw error;
     }
+  }
+
+  /** Not `recursive`: a `data` that is gone is not made anew for it. */
+  async #make(dir: string): Promise<void> {
+    for (const wanted of [this.#dir, dir])
+      await mkdir(wanted).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error;
+      });
   }
 
   /** Removes what was left behind too long ago. Never rejects. */

@@ -1,9 +1,8 @@
 // Promise: the gateway goes nowhere that the config does not allow, shows a key to nobody but its host, takes no more than it may, and says
 // what to do about each.
-import { execFileSync } from 'node:child_process';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { isPublic } from '../../src/sources/addresses.ts';
-import { adapterFiles, houseWith, keyFile, registerFrom, scratch, staged } from './house.ts';
+import { adapterFiles, houseWith, keyFile, registerFrom, staged } from './house.ts';
 import { openRoom } from './room.ts';
 import { hostOf, startHost } from './stand-ins/host.ts';
 import { startHub } from './stand-ins/hub.ts';
@@ -187,18 +186,4 @@ test('a fetch may take no longer than its time, and keeps what it has', async ()
     message: expect.stringContaining('sources.fetchMsMax'),
   });
   expect(room.news.at(-1)).toMatchObject({ phase: 'broken_off' });
-});
-
-test('a full disk is told as such, and given its room back', async (context) => {
-  const web = await hostOf(await adapterFiles({ hidden: 1024, layers: 8, rank: 16 }));
-  const dataDir = await scratch();
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', dataDir], { stdio: 'ignore' });
-  } catch {
-    return context.skip('mounting a file system is not permitted here');
-  }
-  onTestFinished(() => void execFileSync('umount', ['-l', dataDir]));
-  const room = await openRoom({ allow: [web.url] }, { dataDir });
-  expect(await room.bring(`${web.url}/a`)).toMatchObject({ code: 'storage_full' });
-  expect(await room.staged()).toEqual([]);
 });
