@@ -148,7 +148,14 @@ export class Client {
   async #once(to: string, init: Asked): Promise<Response> {
     const response = await this.open(to, init);
     if (response.ok) return response;
-    throw this.refuse(response.status, new URL(to), this.#rules.clean(await wordsOf(response)));
+    const text = await readBounded(response, '').catch(() => '');
+    throw this.refuse(response.status, new URL(to), this.says(text));
+  }
+
+  /** What a server says of its refusal in its own words, where it has any for people: JSON as MLflow, the Hub and W&B write it, XML as S3 does. */
+  says(text: string): string {
+    const words = /<Message>([^<]+)<\/Message>/.exec(text)?.[1] ?? messageIn(text);
+    return words === undefined ? '' : ` It says: ${JSON.stringify(this.#rules.clean(words).slice(0, WORDS_SHOWN_MAX))}`;
   }
 
   async #ask(url: URL, init: Asked): Promise<Response> {
@@ -181,23 +188,20 @@ export class Client {
   }
 }
 
-/** What a server says of its refusal in its own words, where it has any for people: JSON as MLflow and the Hub write it, XML as S3 does. */
-async function wordsOf(response: Response): Promise<string> {
-  const text = await readBounded(response, '').catch(() => '');
-  const words = /<Message>([^<]+)<\/Message>/.exec(text)?.[1] ?? messageIn(text);
-  return words === undefined ? '' : ` It says: ${JSON.stringify(words.slice(0, WORDS_SHOWN_MAX))}`;
-}
-
 function messageIn(json: string): string | undefined {
   try {
-    const { message, error } = Refusal.parse(JSON.parse(json));
-    return message ?? error;
+    const { message, error, errors } = Refusal.parse(JSON.parse(json));
+    return message ?? error ?? errors?.[0]?.message;
   } catch {
     return undefined;
   }
 }
 
-const Refusal = z.object({ message: z.string().optional(), error: z.string().optional() });
+const Refusal = z.object({
+  message: z.string().optional(),
+  error: z.string().optional(),
+  errors: z.array(z.object({ message: z.string() })).optional(),
+});
 
 async function readBounded(response: Response, about: string): Promise<string> {
   const pieces: Uint8Array[] = [];

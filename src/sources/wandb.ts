@@ -21,7 +21,7 @@ const Answer = z.object({
           .object({
             versionIndex: z.number().nullable(),
             state: z.string(),
-            currentManifest: z.object({ file: z.object({ directUrl: z.string() }) }).nullable(),
+            currentManifest: z.object({ file: z.object({ directUrl: z.url() }) }).nullable(),
           })
           .nullable(),
       })
@@ -49,14 +49,16 @@ export const listWandb: Reader<'wandb'> = async (source, { client, settings }) =
   const { url } = settings.wandb;
   const asked = { query: QUERY, variables: { entity, project, name: `${artifact}:${version}` } };
   const strange = () => failed(`${print(source)}: ${url} answers, but not as W&B does: is sources.wandb.url right?`);
-  const answer = Answer.safeParse(
-    await client.json(`${url}/graphql`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(asked),
-    }),
-  );
-  if (!answer.success) throw strange();
+  const said = await client.json(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(asked),
+  });
+  const answer = Answer.safeParse(said);
+  if (!answer.success) {
+    const words = client.says(JSON.stringify(said));
+    throw words === '' ? strange() : failed(`${print(source)}: W&B refuses.${words}`);
+  }
   const found = answer.data.data.project?.artifact;
   if (!found)
     throw new StepgateError(
@@ -93,5 +95,7 @@ export const listWandb: Reader<'wandb'> = async (source, { client, settings }) =
           ];
     return [{ path, size, checksum, ...client.at(`${url}/${parts.map(encodeURIComponent).join('/')}`) }];
   });
+  if (files.length === 0 && entries.length > 0)
+    throw invalid(`${uri} only refers to files that are elsewhere, which are not fetched. Register it from there.`);
   return { uri, files };
 };

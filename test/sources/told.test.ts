@@ -5,8 +5,9 @@ import { until } from '../gateway/harness.ts';
 import { adapterFiles, houseWith, registerFrom, staged } from './house.ts';
 import { openRoom } from './room.ts';
 import { hostOf, startHost } from './stand-ins/host.ts';
-import { startHub } from './stand-ins/hub.ts';
+import { SHA, startHub } from './stand-ins/hub.ts';
 import { startS3 } from './stand-ins/s3.ts';
+import { API_KEY, startWandb } from './stand-ins/wandb.ts';
 
 test('what is not there is told with what was looked for', async () => {
   const hub = await startHub();
@@ -74,6 +75,54 @@ test("a server's own words are told, without the key that it may have put into t
     code: 'source_failed',
     message: expect.stringMatching(/ answers 400\.$/),
   });
+});
+
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+test.each([
+  '[null]',
+  '[{"type":"file"}]',
+  '[{"type":"file","path":7,"size":1}]',
+  '[{"type":"file","path":"a","size":"1"}]',
+])('a Hub that lists %s is none', async (rows) => {
+  const web = await startHost(({ url, response }) => {
+    const about = JSON.stringify({ id: 'my-org/lora', sha: SHA });
+    response.writeHead(200, JSON_TYPE).end(url.pathname.includes('/tree/') ? rows : about);
+  });
+  const room = await openRoom({ allow: ['hf:my-org'], hf: { url: web.url } });
+  expect(await room.bring('hf:my-org/lora')).toMatchObject({
+    code: 'source_failed',
+    message: expect.stringContaining('not as the Hub does'),
+  });
+});
+
+const artifact = (directUrl: string) => ({
+  data: {
+    project: { artifact: { versionIndex: 3, state: 'COMMITTED', currentManifest: { file: { directUrl } } } },
+  },
+});
+test.each([
+  [200, { errors: [{ message: 'permission denied' }], data: null }, 'It says: "permission denied"'],
+  [404, { errors: [{ message: 'project not found' }] }, 'It says: "project not found"'],
+  [200, artifact('/manifest'), 'not as W&B does'],
+])('W&B that answers %i with %j is told in its own words, or as none', async (status, said, about) => {
+  const web = await startHost(({ response }) => void response.writeHead(status, JSON_TYPE).end(JSON.stringify(said)));
+  const room = await openRoom({ allow: ['wandb:a'], wandb: { url: web.url } });
+  expect(await room.bring('wandb:a/b/c:v3')).toMatchObject({
+    code: expect.stringMatching(/^source_/),
+    message: expect.stringContaining(about),
+  });
+});
+
+test('an artifact of W&B that only refers to files elsewhere is told as such', async () => {
+  const wandb = await startWandb();
+  Object.assign(wandb.files, await adapterFiles());
+  wandb.references.push(...Object.keys(wandb.files));
+  const settings = { url: wandb.url, redirects: [wandb.storage.host] };
+  const room = await openRoom({ allow: ['wandb:team'], wandb: settings }, { keys: new Map([['wandb', API_KEY]]) });
+  expect((await room.bring('wandb:team/runs/my-model:v3')).message).toContain(
+    'only refers to files that are elsewhere',
+  );
 });
 
 test('an adapter that cannot be served is refused in the words of its source, and its files go', async () => {
