@@ -124,9 +124,9 @@ function parseHf(rest: string): HfSource {
 }
 
 function parseS3(rest: string): S3Source {
-  const [bucket = '', ...folder] = rest.startsWith('//') ? parts(rest.slice(2)) : [];
-  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket))
+  if (!/^\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/|$)/.test(rest))
     throw wrong(`${shown(`s3:${rest}`)} names no bucket; write s3://bucket/folder`);
+  const [bucket = '', ...folder] = parts(rest.slice(2));
   return { kind: 's3', bucket, folder: folder.join('/') };
 }
 
@@ -181,7 +181,13 @@ function parts(path: string): string[] {
 }
 
 const isWord = (text: string): boolean => /^[\w.-]+$/.test(text) && !/^\.+$/.test(text);
-/** It may be anything: a pasted key too. */
-const shown = (text: string): string => JSON.stringify(text.replace(/\?.*$/s, '').slice(0, 100));
+/** It may be anything: without a signature, and without a password before the host. */
+const shown = (text: string): string =>
+  JSON.stringify(
+    text
+      .replace(/\/\/.*@/s, '//***@')
+      .replace(/\?.*$/s, '')
+      .slice(0, 100),
+  );
 const wrong = (about: string): StepgateError =>
   new StepgateError('invalid_request', `the source ${about}`, { param: 'source' });
