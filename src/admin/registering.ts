@@ -39,6 +39,7 @@ export async function register(c: Context<Env>, gateway: Gateway, request: Regis
   const take = async (signal: AbortSignal, onProgress: (progress: Progress) => void): Promise<Checkpoint> => {
     if (hosted === true) return registerHosted(gateway, { name, ...more });
     if (source === undefined) return gateway.registry.register({ name, path: path ?? '', ...more });
+    gateway.registry.checkName(name);
     return gateway.sources.bring(source, { signal, onProgress }, ({ dir, uri }) =>
       gateway.registry.register({ name, path: dir, source: uri, ...more }),
     );

@@ -76,7 +76,7 @@ export class Arrivals {
   /** Errors: conflict, path_not_allowed, checkpoint_invalid, checkpoint_not_servable, storage_full. */
   async take(arrival: Arrival): Promise<Checkpoint> {
     const { files } = this.#parts;
-    this.#checkFree(arrival.name);
+    this.checkFree(arrival.name);
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
       const originals = await files.open(arrival.dir);
       try {
@@ -118,7 +118,8 @@ export class Arrivals {
     }
   }
 
-  #checkFree(name: CheckpointName): void {
+  /** Errors: conflict. */
+  checkFree(name: CheckpointName): void {
     const { catalog } = this.#parts;
     if (catalog.hasBase(name)) {
       const message = `"${name}" is a base model's name: a checkpoint of that name would hide it. Choose another.`;

@@ -136,6 +136,11 @@ export class Registry {
     return checkpoint;
   }
 
+  /** Before its files are fetched: whether `register` would take the name. Errors: invalid_request, conflict. */
+  checkName(name: string): void {
+    this.#arrivals.checkFree(checked(name).name);
+  }
+
   /** Without files: services find it by its name. Idempotent. Errors: invalid_request, conflict, storage_full. */
   registerHosted(request: HostedRequest): Promise<Checkpoint> {
     const { name, model, step } = checked(request.name);

@@ -31,6 +31,19 @@ test('nothing is allowed until the config says so, and the error has the line; w
   });
 });
 
+test('a name that nothing can be registered under is refused before anything is fetched for it', async () => {
+  const web = await hostOf(await adapterFiles());
+  const house = await houseWith({ allow: [web.url] });
+  const [base] = house.running.gateway.registry.catalog.bases;
+  for (const [name, code] of [
+    ['my,model@5', 'invalid_request'],
+    ['my-model@latest', 'invalid_request'],
+    [base?.name ?? '', 'conflict'],
+  ] as const)
+    expect(await registerFrom(house, `${web.url}/a`, name), name).toMatchObject({ code });
+  expect(web.seen).toEqual([]);
+});
+
 test('a redirect leads nowhere else: not to another host, another scheme, nor the network that only the gateway sees', async () => {
   const inside = await hostOf(await adapterFiles());
   const web = await startHost(({ response }) => void response.writeHead(302, { location }).end());
