@@ -18,9 +18,14 @@ for (const [net, bits] of [
 ] as const)
   PRIVATE.addSubnet(net, bits, 'ipv4');
 for (const [net, bits] of [
-  ['::', 127],
+  // These hold an IPv4 address, which a translator or a tunnel goes to.
+  ['::', 96],
+  ['::ffff:0:0:0', 96],
   ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48],
+  ['2001::', 32],
   ['2002::', 16],
+  // And these are of a site or a link.
   ['fc00::', 7],
   ['fe80::', 10],
   ['fec0::', 10],

@@ -89,6 +89,10 @@ test.each([
   'fd00::1',
   'fe80::1',
   '64:ff9b::a00:1',
+  '64:ff9b:1::a00:1',
+  '::ffff:0:10.0.0.1',
+  '::127.0.0.1',
+  '2002:a00:1::1',
   '224.0.0.1',
   '255.255.255.255',
 ])('%s is not public', (address) => expect(isPublic(address)).toBe(false));
