@@ -7,6 +7,7 @@ import type { Checkpoint } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { asStepgateError, errorBody } from '../openai/error-body.ts';
+import { comment } from '../openai/sse.ts';
 import { identify } from '../registry/arrivals.ts';
 import type { Progress } from '../sources/sources.ts';
 import type { Env } from '../web.ts';
@@ -56,8 +57,13 @@ export async function register(c: Context<Env>, gateway: Gateway, request: Regis
       last = { phase, atMs };
       void send({ type: 'progress', phase, bytes, bytesTotal: bytesTotal ?? null });
     };
+    const comments = setInterval(
+      () => void stream.write(comment(`${name} is on its way`)),
+      gateway.config.scheduling.commentEveryMs,
+    );
     try {
-      await send({ type: 'done', checkpoint: view(gateway, await take(signal, onProgress)) });
+      const taken = await take(signal, onProgress).finally(() => clearInterval(comments));
+      await send({ type: 'done', checkpoint: view(gateway, taken) });
     } catch (thrown) {
       await send({ type: 'error', ...errorBody(asStepgateError(thrown)) });
     }

@@ -179,7 +179,7 @@ export class AdminClient {
       return void (await this.#read(response));
     let rest = '';
     const decoder = new TextDecoder();
-    for await (const bytes of response.body ?? []) {
+    for await (const bytes of untilItEnds(response, signal)) {
       const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
@@ -234,6 +234,15 @@ export class AdminClient {
   /** As `ask('GET', path)`, checked. */
   async get<T extends z.ZodType>(path: string, shape: T): Promise<z.output<T>> {
     return check(await this.ask('GET', path), shape);
+  }
+}
+
+/** The pieces of an answer, however it ends. @throws the signal's reason */
+async function* untilItEnds({ body }: Response, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body ?? [];
+  } catch {
+    signal.throwIfAborted();
   }
 }
 

@@ -4,15 +4,16 @@ import { expect, test } from 'vitest';
 import { begin, run } from '../cli/run.ts';
 import { until } from '../gateway/harness.ts';
 import { adapterFiles, houseWith, registerFrom, staged, stagedBytes } from './house.ts';
+import { startHost } from './stand-ins/host.ts';
 import { SHA, startHub } from './stand-ins/hub.ts';
 
 const LORA = 'hf:my-org/lora';
 
-async function open() {
+async function open(more: Record<string, unknown> = {}) {
   const hub = await startHub();
   const files = await adapterFiles({ hidden: 256 });
   hub.repos['my-org/lora'] = files;
-  const house = await houseWith({ allow: [LORA], hf: { url: hub.url, redirects: [hub.cdn.host] } });
+  const house = await houseWith({ allow: [LORA], hf: { url: hub.url, redirects: [hub.cdn.host] } }, more);
   const args = (name: string, from: string) => ['register', name, from, '--admin', house.running.adminUrl];
   return { hub, house, args, weights: files['adapter_model.safetensors'] ?? Buffer.alloc(0) };
 }
@@ -52,6 +53,37 @@ test('Ctrl-C takes it back; the same command goes on', async () => {
   expect(hub.cdn.seen.map(({ headers }) => headers.range)).toEqual([expect.stringMatching(/^bytes=\d+-$/)]);
   expect(hub.cdn.sent).toBe(weights.length);
   expect(await staged(house)).toEqual([]);
+});
+
+test('a gateway that dies meanwhile is told as such', async () => {
+  // As much of a gateway as is left of one that is killed.
+  const dying = await startHost(({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write('data: {"type":"progress","phase":"listing","bytes":0,"bytesTotal":null}\n\n', () =>
+      response.socket?.destroy(),
+    );
+  });
+  const { code, err } = await run(['register', 'my-model@5', LORA, '--admin', dying.url]);
+  expect({ code, err }).toEqual({
+    code: 1,
+    err: expect.stringContaining('ended the answer before it was done: ask again when the gateway is back'),
+  });
+});
+
+test('while nothing comes, comments keep those who listen awake', async () => {
+  const { hub, house } = await open({ scheduling: { commentEveryMs: 1_000 } });
+  hub.cdn.stalls = true;
+  const left = new AbortController();
+  const response = await fetch(`${house.running.adminUrl}/admin/v1/checkpoints`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
+    body: JSON.stringify({ name: 'my-model@5', source: LORA }),
+    signal: left.signal,
+  });
+  const reader = response.body?.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
+  let said = '';
+  while (!said.includes(': my-model@5 is on its way\n\n')) said += (await reader?.next())?.value;
+  left.abort();
 });
 
 test('a stream of events tells how far it is, and the audit log what came of it', async () => {
