@@ -77,9 +77,8 @@ export const listWandb: Reader<'wandb'> = async (source, { client, settings }) =
   const files = entries.flatMap(([path, { digest, size, birthArtifactID, ref, extra }]): RemoteFile[] => {
     if (ref !== undefined) return [];
     const hex = Buffer.from(digest, 'base64').toString('hex');
-    // Newer servers may name another algorithm beside a digest of the same length.
-    const isMd5 = !Object.keys(extra).some((key) => /digest/i.test(key));
-    const checksum: Checksum | undefined = isMd5 ? { algorithm: 'md5', hex } : undefined;
+    // Newer clients write XXH128, of the same length, and say so.
+    const checksum: Checksum | undefined = (extra.alg ?? 'MD5') === 'MD5' ? { algorithm: 'md5', hex } : undefined;
     const parts =
       storagePolicyConfig.storageLayout === 'V1'
         ? ['artifacts', entity, hex]

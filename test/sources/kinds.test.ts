@@ -126,6 +126,17 @@ test.each(['V1', 'V2'] as const)(
   },
 );
 
+test('wandb: a digest of another algorithm is not taken for an MD5', async () => {
+  const wandb = await startWandb();
+  wandb.isXxh = true;
+  const files = await adapterFiles({ hidden: 128 });
+  Object.assign(wandb.files, files);
+  const settings = { url: wandb.url, redirects: [wandb.storage.host], keyFile: await keyFile(API_KEY) };
+  const house = await houseWith({ allow: ['wandb:team/runs'], wandb: settings });
+  expect(await registerFrom(house, 'wandb:team/runs/my-model:v3')).toMatchObject({ status: 201 });
+  await expectServed(house, files);
+});
+
 test('https: a folder is asked for by names, a signature goes along and is written down nowhere', async () => {
   const files = await adapterFiles();
   const web = await startHost(({ url, request, response, host }) => {
