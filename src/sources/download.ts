@@ -6,7 +6,7 @@ import { type FileHandle, open, readFile, rm, stat, writeFile } from 'node:fs/pr
 import { diskError } from '../disk-error.ts';
 import type { StepgateError } from '../errors.ts';
 import { BrokenOff, failed, sayNetwork, type Tries, withTries } from './failures.ts';
-import { type Checksum, invalid, type RemoteFile } from './listing.ts';
+import { type Checksum, invalid, lengthOf, type RemoteFile } from './listing.ts';
 
 export interface DownloadParts {
   /** The source, for people. */
@@ -113,8 +113,7 @@ async function pour(
 ): Promise<void> {
   const { uri, bytesMax, onBytes, tries } = parts;
   let bytes = at;
-  const rest = at > 0 ? undefined : response.headers.get('content-length');
-  const size = file.size ?? (rest === null || rest === undefined ? undefined : Number(rest));
+  const size = file.size ?? (at > 0 ? undefined : lengthOf(response));
   const pieces = (response.body ?? new ReadableStream<Uint8Array>())[Symbol.asyncIterator]();
   try {
     for (;;) {

@@ -2,7 +2,7 @@
 // name is asked for, and the head of its answer says what is there.
 import { StepgateError } from '../errors.ts';
 import { BrokenOff } from './failures.ts';
-import { CONFIG, EXTRAS, nameOf, type RemoteFile, WEIGHTS } from './listing.ts';
+import { CONFIG, EXTRAS, lengthOf, nameOf, type RemoteFile, WEIGHTS } from './listing.ts';
 import type { Reader } from './reader.ts';
 
 export const listHttp: Reader<'https'> = async ({ url, query, isArchive }, { client }) => {
@@ -10,11 +10,10 @@ export const listHttp: Reader<'https'> = async ({ url, query, isArchive }, { cli
     // Not HEAD: a signed address is good for one method.
     const response = await client.ok(address);
     await response.body?.cancel();
-    const length = response.headers.get('content-length');
     const etag = response.headers.get('etag');
     return {
       path,
-      size: length === null ? undefined : Number(length),
+      size: lengthOf(response),
       etag: etag?.startsWith('"') ? etag : undefined,
       ...client.at(address),
     };

@@ -71,6 +71,12 @@ export function pinned(uri: string, files: readonly RemoteFile[], isArchive: boo
   return etag === undefined ? uri : `${uri}#${etag.replaceAll('"', '')}`;
 }
 
+/** How much an answer holds, where that is told: of what is sent packed unasked, Content-Length is another length. */
+export function lengthOf({ headers }: Response): number | undefined {
+  const length = headers.get('content-length');
+  return length === null || headers.has('content-encoding') ? undefined : Number(length);
+}
+
 export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 

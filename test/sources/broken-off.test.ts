@@ -2,6 +2,7 @@
 // content that was listed, whole, or an error.
 import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { Progress } from '../../src/sources/sources.ts';
 import { KEPT_MS } from '../../src/sources/staging.ts';
@@ -124,6 +125,18 @@ test('a server without strong ETags is begun with anew: nothing says that the re
   const onProgress = ({ bytes }: Progress) => web.arrived(bytes - (files['adapter_config.json']?.length ?? 0));
   expect((await room.bring(web.url, { onProgress })).files?.[WEIGHTS]).toEqual(files[WEIGHTS]);
   expect(web.seen.every(({ headers }) => headers.range === undefined)).toBe(true);
+});
+
+test('a server that packs what it sends, asked or not, is believed in what it holds, not in how long it is', async () => {
+  const files = await adapterFiles({ hidden: 256 });
+  const web = await startHost(({ url, response }) => {
+    const bytes = files[url.pathname.slice('/a/'.length)];
+    if (bytes === undefined) return void response.writeHead(404).end();
+    const packed = gzipSync(bytes);
+    response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length, etag: '"1"' }).end(packed);
+  });
+  const room = await openRoom({ allow: [web.url] });
+  expect((await room.bring(`${web.url}/a`)).files?.[WEIGHTS]).toEqual(files[WEIGHTS]);
 });
 
 test('an ETag that only came with the content is enough to go on by, and notices that it was written again', async () => {
