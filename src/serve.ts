@@ -64,13 +64,14 @@ export async function start(written: Config, surroundings: Surroundings): Promis
     house = build({ registry, config, credentials, log });
     const { gateway, keeper, sources } = house;
     closers.unshift(
-      () => sources.close(),
       () => gateway.close(),
       () => keeper.close(),
     );
     checkAdmin(config, gateway.access);
     const { app, admin, reloads, engines, say } = openDoors({ house, written, joined, credentials, surroundings });
     closers.unshift(
+      // Before the connections on which that is told.
+      () => sources.close(),
       () => app.close(),
       () => admin.cut(),
     );

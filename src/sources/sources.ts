@@ -66,6 +66,8 @@ export class Sources {
   readonly #staging: Staging;
   readonly #connections = new Connections();
   readonly #flights = new Map<string, Flight>();
+  /** Until who asked is told. */
+  readonly #brings = new Set<Promise<unknown>>();
   #keys: SourceKeys;
   #closed = false;
 
@@ -85,7 +87,25 @@ export class Sources {
    * Fetches the source, and gives its files to `use`; when that has ended they are gone.
    * @throws what fetchSource and `use` throw; invalid_request, no_capacity, shutting_down; the signal's reason
    */
-  async bring<T>(text: string, { signal, onProgress }: Waiter, use: (fetched: Fetched) => Promise<T>): Promise<T> {
+  async bring<T>(text: string, waiter: Waiter, use: (fetched: Fetched) => Promise<T>): Promise<T> {
+    const brought = this.#bring(text, waiter, use);
+    this.#brings.add(brought);
+    return brought.finally(() => this.#brings.delete(brought));
+  }
+
+  /** Stops all fetches; what they have stays for the next start. Resolves when those who waited are told. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const reason = new StepgateError(
+      'shutting_down',
+      'The gateway is stopping. What was fetched is kept: ask again when it is back.',
+    );
+    for (const { stop } of this.#flights.values()) stop.abort(reason);
+    await Promise.allSettled(this.#brings);
+    await this.#connections.close();
+  }
+
+  async #bring<T>(text: string, { signal, onProgress }: Waiter, use: (fetched: Fetched) => Promise<T>): Promise<T> {
     const source = parseSource(text);
     // A signed address is another each time: only the same words are the same fetch.
     const flight = this.#flights.get(text) ?? this.#begin(text, source);
@@ -100,19 +120,6 @@ export class Sources {
       flight.listeners.delete(onProgress);
       if (--flight.waiting === 0) await this.#end(text, flight);
     }
-  }
-
-  /** Stops all fetches; what they have stays for the next start. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    const reason = new StepgateError(
-      'shutting_down',
-      'The gateway is stopping. What was fetched is kept: ask again when it is back.',
-    );
-    const flights = [...this.#flights.values()];
-    for (const { stop } of flights) stop.abort(reason);
-    await Promise.allSettled(flights.map(({ done }) => done));
-    await this.#connections.close();
   }
 
   #begin(text: string, source: Source): Flight {

@@ -1,19 +1,20 @@
 // Promise: `stepgate register NAME SOURCE` fetches through the gateway, says what came, how far it is and what is wrong; Ctrl-C takes it back,
 // and the same command goes on from there.
+import pino from 'pino';
 import { expect, test } from 'vitest';
 import { begin, run } from '../cli/run.ts';
-import { until } from '../gateway/harness.ts';
+import { type SetUp, until } from '../gateway/harness.ts';
 import { adapterFiles, houseWith, registerFrom, staged, stagedBytes } from './house.ts';
 import { startHost } from './stand-ins/host.ts';
 import { SHA, startHub } from './stand-ins/hub.ts';
 
 const LORA = 'hf:my-org/lora';
 
-async function open(more: Record<string, unknown> = {}) {
+async function open(more: Record<string, unknown> = {}, options: SetUp = {}) {
   const hub = await startHub();
   const files = await adapterFiles({ hidden: 256 });
   hub.repos['my-org/lora'] = files;
-  const house = await houseWith({ allow: [LORA], hf: { url: hub.url, redirects: [hub.cdn.host] } }, more);
+  const house = await houseWith({ allow: [LORA], hf: { url: hub.url, redirects: [hub.cdn.host] } }, more, options);
   const args = (name: string, from: string) => ['register', name, from, '--admin', house.running.adminUrl];
   return { hub, house, args, weights: files['adapter_model.safetensors'] ?? Buffer.alloc(0) };
 }
@@ -53,6 +54,23 @@ test('Ctrl-C takes it back; the same command goes on', async () => {
   expect(hub.cdn.seen.map(({ headers }) => headers.range)).toEqual([expect.stringMatching(/^bytes=\d+-$/)]);
   expect(hub.cdn.sent).toBe(weights.length);
   expect(await staged(house)).toEqual([]);
+});
+
+test('a gateway that stops tells what becomes of it, and writes down that it did', async () => {
+  const lines: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
+  const { args, hub, house } = await open({}, { log });
+  hub.cdn.stalls = true;
+  const running = begin(args('my-model@5', LORA));
+  await until(async () => (await stagedBytes(house, 'adapter_model.safetensors')) > 0);
+  await house.running.close();
+  const { code, err } = await running.ended;
+  expect({ code, err }).toEqual({
+    code: 1,
+    err: expect.stringContaining('The gateway is stopping. What was fetched is kept'),
+  });
+  expect(lines.map((line) => JSON.parse(line)).filter(({ level }) => level > 40)).toEqual([]);
+  expect(await staged(house)).toHaveLength(1);
 });
 
 test('a gateway that dies meanwhile is told as such', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type CheckpointOptions, writeCheckpoint } from '../../src/sim/trainer.ts';
-import { type House, setUp } from '../gateway/harness.ts';
+import { type House, type SetUp, setUp } from '../gateway/harness.ts';
 
 export async function scratch(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'stepgate-sources-'));
@@ -29,8 +29,11 @@ export async function keyFile(key: string): Promise<string> {
   return path;
 }
 
-export const houseWith = (sources: Record<string, unknown>, more: Record<string, unknown> = {}): Promise<House> =>
-  setUp({ latest: 'published', config: { sources, ...more } });
+export const houseWith = (
+  sources: Record<string, unknown>,
+  more: Record<string, unknown> = {},
+  options: SetUp = {},
+): Promise<House> => setUp({ latest: 'published', config: { sources, ...more }, ...options });
 
 export interface Answered {
   readonly status: number;
