@@ -1,8 +1,8 @@
 // What `sources.allow` of the config allows. Pure. A pattern is the beginning of a source, by whole parts between slashes, in each of which
 // `*` stands for any letters: hf:my-org/* is every repo of it, s3://ckpts/runs what is under runs/.
 
-/** What a pattern may look like; config-sources.ts holds it against each. */
-export const PATTERN = /^(hf:|s3:\/\/|mlflow:|wandb:|https?:\/\/)[^/\s?#][^\s?#]*$/;
+/** What a pattern may look like, as whatever may be asked for does; config-sources.ts holds it against each. */
+export const PATTERN = /^((hf:|s3:\/\/|mlflow:|wandb:)[^/\s].*|https?:\/\/[^/\s?#][^\s?#]*)$/;
 
 export function isAllowed(patterns: readonly string[], subject: string): boolean {
   return patterns.some((pattern) => matches(pattern, subject));

@@ -15,6 +15,9 @@ test.each([
   ],
   ['s3://ckpts', 's3://ckpts', 's3://ckpts'],
   ['s3://ckpts/a b/5/', 's3://ckpts/a b/5', 's3://ckpts/a b/5'],
+  ['s3://ckpts/a#1?', 's3://ckpts/a#1?', 's3://ckpts/a#1?'],
+  ['mlflow:models:/my lora ü/5', 'mlflow:models:/my lora ü', 'mlflow:models:/my lora ü/5'],
+  ['https://host/a b', 'https://host/a%20b', 'https://host/a%20b'],
   ['mlflow:models:/name/5', 'mlflow:models:/name', 'mlflow:models:/name/5'],
   ['mlflow:models:/name@champion/peft', 'mlflow:models:/name', 'mlflow:models:/name@champion/peft'],
   ['wandb:team/runs/my-model:v3', 'wandb:team/runs/my-model', 'wandb:team/runs/my-model:v3'],
@@ -23,6 +26,9 @@ test.each([
   const source = parseSource(text);
   expect(subjectOf(source)).toBe(subject);
   expect(print(source)).toBe(printed);
+  // The line that is told where it is not allowed.
+  expect(subject).toMatch(PATTERN);
+  expect(isAllowed([subject], subject)).toBe(true);
 });
 
 test.each([
