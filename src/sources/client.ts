@@ -82,7 +82,8 @@ export class Client {
       if (next === null) return response;
       await response.body?.cancel();
       const led = URL.parse(next, url.href);
-      if (led === null) throw failed(`${this.#about}: ${url.host} redirects to what is no URL.`);
+      if (led === null || led.username !== '' || led.password !== '')
+        throw failed(`${this.#about}: ${url.host} redirects to what is no URL, or holds a password.`);
       url = led;
     }
     throw failed(`${this.#about}: ${new URL(to).host} redirects more than ${REDIRECTS_MAX} times.`);

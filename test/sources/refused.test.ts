@@ -58,6 +58,10 @@ test('a redirect leads nowhere else: not to another host, another scheme, nor th
     const code = expect.stringMatching(/^source_(not_allowed|failed)$/);
     expect(await room.bring(`${web.url}/a`), elsewhere).toMatchObject({ code });
   }
+  location = web.url.replace('//', '//user:hunter2@');
+  const { code, message } = await room.bring(`${web.url}/a`);
+  expect(code).toBe('source_failed');
+  expect(message).not.toContain('hunter2');
   location = `${web.url}/a`;
   expect(await room.bring(`${web.url}/a`)).toMatchObject({
     code: 'source_failed',
