@@ -37,8 +37,8 @@ export async function unpack(archive: string, dir: string, options: Unpack): Pro
   });
 }
 
-/** `./a/b` is `a/b`. */
-const plain = (name: string): string => name.replace(/^(\.\/)+/, '');
+/** `./a/b` and `/a/b` are `a/b`. */
+const plain = (name: string): string => name.replace(/^(\.?\/)+/, '');
 
 async function write(body: ReadableStream<Uint8Array>, to: string): Promise<void> {
   await rm(to, { force: true });

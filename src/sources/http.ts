@@ -5,6 +5,9 @@ import { BrokenOff } from './failures.ts';
 import { CONFIG, EXTRAS, lengthOf, nameOf, type RemoteFile, WEIGHTS } from './listing.ts';
 import type { Reader } from './reader.ts';
 
+/** Of an archive's name on our disk: its end says how it is packed. */
+const NAME_CHARACTERS_MAX = 100;
+
 export const listHttp: Reader<'https'> = async ({ url, query, isArchive }, { client }) => {
   const look = async (path: string, address: string): Promise<RemoteFile> => {
     // Not HEAD: a signed address is good for one method.
@@ -19,7 +22,7 @@ export const listHttp: Reader<'https'> = async ({ url, query, isArchive }, { cli
     };
   };
   if (isArchive) {
-    const file = await look(nameOf(url), url + query);
+    const file = await look(nameOf(url).slice(-NAME_CHARACTERS_MAX), url + query);
     return { uri: url, files: [file], isArchive };
   }
   const [config, weights] = [

@@ -33,6 +33,17 @@ test.each(['a.tar', 'a.tar.gz', 'a.tgz'])('%s gives the adapter that is in it', 
   expect(await room.staged()).toEqual([]);
 });
 
+test.each([
+  ['with absolute names', '/', 'a.tar'],
+  ['whose own name is longer than a file may have', '', `${'a'.repeat(300)}.tar`],
+])('an archive %s gives it too', async (_, prefix, name) => {
+  const files = await adapterFiles();
+  const named = Object.fromEntries(Object.entries(files).map(([path, body]) => [prefix + path, body]));
+  const room = await roomWith(await tar(entriesOf(named)));
+  const { files: found = {} } = await room.bring(`${room.url}/${name}`);
+  expect(found['adapter_model.safetensors']).toEqual(files['adapter_model.safetensors']);
+});
+
 test('names that lead elsewhere, links and twins write nothing', async () => {
   const files = await adapterFiles();
   const evil = Buffer.from('evil');
