@@ -26,11 +26,7 @@ const url = (about: string, example: string) =>
 
 const redirects = (byDefault: readonly string[]) =>
   z
-    .array(
-      z
-        .string()
-        .regex(/^[A-Za-z0-9*]([A-Za-z0-9.*:-]*[A-Za-z0-9])?$/, 'a host, such as "cdn.example.com" or "*.example.com"'),
-    )
+    .array(z.string().regex(/^[\w*[]([\w.*:[\]-]*[\w\]])?$/, 'a host, such as "cdn.example.com" or "*.example.com"'))
     .default([...byDefault])
     .describe(
       'Hosts, besides its own, to which it may send the gateway for the files. One with "*" must be at a public address.',
@@ -95,7 +91,9 @@ export const sources = section('From where checkpoints may be fetched; see docs/
     .prefault({}),
   hosts: z
     .record(
-      z.string().regex(/^[a-z0-9.-]+(:\d+)?$/, 'a host as it is in the URL, such as "models.example.com"'),
+      z
+        .string()
+        .regex(/^([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d+)?$/, 'a host as it is in the URL, such as "models.example.com"'),
       section('One host of https sources.', credentials('a token, to be shown as "Bearer"')).refine(
         oneKeyAtMost,
         ONE_KEY,

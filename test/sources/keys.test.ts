@@ -52,6 +52,14 @@ test.each(['hf', 's3', 'mlflow', 'wandb'])(
   },
 );
 
+test.each(['minio_1:9000', '[::1]:9000', '[2001:db8::1]'])('%s can be written where a host is', async (host) => {
+  const name = JSON.stringify(host);
+  const written = `{ mlflow: { url: "http://mlflow:5000", redirects: [${name}] } }`;
+  expect(await asked('mlflow', `http://${host}/a`, written)).toMatchObject({ reach: 'meant' });
+  const key = `{ allow: ["http://${host}/"], hosts: { ${name}: { keyEnv: HOST } } }`;
+  expect(await asked('https', `http://${host}/a`, key)).toMatchObject({ authorization: 'Bearer key-of-HOST' });
+});
+
 test('a host of https sources that refuses a key is told as such, and as one that needs a key where there is none', async () => {
   const web = await startHost(({ response }) => void response.writeHead(403).end());
   const without = await openRoom({ allow: [web.url] });
