@@ -19,7 +19,7 @@ export default defineConfig({
     include: [...include],
     exclude: [...exclude],
     globalSetup: suite === 'harness' ? ['test/harness/setup.ts'] : [],
-    testTimeout: slow ? 120_000 : 15_000,
-    hookTimeout: slow ? 600_000 : 15_000,
+    testTimeout: slow ? 120_000 : 30_000,
+    hookTimeout: slow ? 600_000 : 30_000,
   },
 });
