@@ -1,5 +1,6 @@
 // What an engine's answer says of itself besides its words: that it is no whole answer, or ends in an error. Pure; forward.ts decides what
 // follows from it.
+import { engineError } from '../openai/engine-error.ts';
 
 /**
  * vLLM's word for an answer that it gave up, as it stops or is paused (`FinishReason.ABORT`): half an answer that looks whole. The
@@ -11,7 +12,22 @@ export const GAVE_UP =
 
 export const isGivenUp = (chunk: Buffer): boolean => chunk.includes(GIVEN_UP);
 
-const STREAMED_ERROR = Buffer.from('data: {"error":');
+/** Only as a key: in what a model says, quotes are escaped. */
+const ERROR_KEY = Buffer.from('{"error":');
+/** LoRAX has no code in its streams, but a type for each status that it gives elsewhere (router/src/server.rs). */
+const STATUS_OF_TYPE: Readonly<Record<string, number>> = { generation: 424, overloaded: 429, validation: 422 };
 
-/** vLLM's last words in a stream when its engine dies; in what a model says, quotes are escaped. */
-export const endsInError = (last: Buffer | undefined): boolean => last?.includes(STREAMED_ERROR) === true;
+/**
+ * The status of the error that these events of a stream tell of; undefined: of none. Streams begin with 200, so that a caller's own mistake comes
+ * as one too.
+ */
+export function streamedError(events: Buffer | undefined): number | undefined {
+  if (events?.includes(ERROR_KEY) !== true) return undefined;
+  // LoRAX writes no space.
+  const told = /^data: ?(\{"error":.*)$/m.exec(events.toString('utf8'))?.[1];
+  if (told === undefined) return undefined;
+  const { code } = engineError(told, 500);
+  const kind = /"error_type":"(\w+)"/.exec(told)?.[1] ?? '';
+  const status = STATUS_OF_TYPE[kind] ?? Number(code);
+  return status >= 400 && status <= 599 ? status : 500;
+}

@@ -8,7 +8,7 @@ import type { Rewriter } from '../openai/echo.ts';
 import { engineError } from '../openai/engine-error.ts';
 import { errorBody } from '../openai/error-body.ts';
 import { errorEvent } from '../openai/sse.ts';
-import { endsInError, GAVE_UP, isGivenUp } from './answers.ts';
+import { GAVE_UP, isGivenUp, streamedError } from './answers.ts';
 import { deadlineIn, join, leave } from './deadlines.ts';
 import type { ForwardEnd, Forwarding } from './forwarding.ts';
 import { isEncoded, responseHeaders } from './headers.ts';
@@ -60,8 +60,9 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
   #isStream = false;
   #collected: Buffer[] = [];
   #collectedBytes = 0;
-  /** The last bytes that were written. */
+  /** The last bytes that were written, and those before them: [DONE] comes after an error, as a chunk of its own. */
   #last: Buffer | undefined;
+  #before: Buffer | undefined;
 
   constructor(request: Forwarding, onEnd: (end: ForwardEnd) => void) {
     this.#request = request;
@@ -151,7 +152,8 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
     this.#sendHead();
     this.#response.addTrailers(responseHeaders(trailers, {}, undefined));
     this.#response.end();
-    this.#finish({ kind: 'done', status: this.#isStream && endsInError(this.#last) ? 500 : this.#status });
+    const failed = this.#isStream ? (streamedError(this.#last) ?? streamedError(this.#before)) : undefined;
+    this.#finish({ kind: 'done', status: failed ?? this.#status });
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
@@ -226,6 +228,7 @@ class Transfer implements Dispatcher.DispatchHandler, Running {
     // An empty write would still start a chunked body; all of the chunk may be held back by the echo.
     if (bytes.length === 0 || this.#response.destroyed) return;
     this.#sendHead();
+    this.#before = this.#last;
     this.#last = bytes;
     this.#response.write(bytes);
   }

@@ -42,7 +42,7 @@ export interface Deadlines {
 
 /** How it ended. Unless `done`, `left`, or `failed` with `started`, nothing was written and the response is still the caller's to use. */
 export type ForwardEnd =
-  /** The engine answered, whatever its status; the answer has been written. A stream that told of a failure of the engine's is a 500. */
+  /** The engine answered, whatever its status; the answer has been written. Of a stream that ended with an error, that error's. */
   | { readonly kind: 'done'; readonly status: number }
   /** The engine does not know the adapter. `gone`: nor will it when it is loaded again. */
   | { readonly kind: 'missing'; readonly message: string; readonly gone: boolean }

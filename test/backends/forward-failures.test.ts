@@ -135,6 +135,36 @@ describe('an engine that fails in the middle of a stream', () => {
     expect(ends).toMatchObject([{ kind: 'failed', code: 'deadline_exceeded', started: true }]);
   });
 
+  // Each event is a chunk of its own. LoRAX writes no space after "data:", and no [DONE]; a caller's own mistake comes in a stream too.
+  const lorax = (kind: string) => `data:{"error":"Request failed","error_type":"${kind}"}\n\n`;
+  const [vllm, sglang] = ['{"error":{"message":"dead","code":500}}', '{"error": {"message": "too long", "code": 400}}'];
+  test.each([
+    ['vLLM', [`data: ${vllm}\n\n`, 'data: [DONE]\n\n'], 500],
+    ['vLLM, in one piece', [`data: ${vllm}\n\ndata: [DONE]\n\n`], 500],
+    ['SGLang', [`data: ${sglang}\n\n`, 'data: [DONE]\n\n'], 400],
+    ['OpenAI', ['data: {"error": {"message": "sorry", "type": "server_error", "code": null}}\n\n'], 500],
+    ['LoRAX', [lorax('generation')], 424],
+    ['LoRAX, of its caller', [lorax('validation')], 422],
+    ['LoRAX, of itself', [lorax('incomplete_generation')], 500],
+  ])('an error at the end of the stream passes as it came, and is how it ended: %s', async (_, events, status) => {
+    const port = await rawEngine((socket) => socket.write(`${begun}${events.map(chunk).join('')}0\r\n\r\n`));
+    const { port: at, ends } = await gateway(port);
+    expect((await ask(at)).text).toBe(`data: {"choices":[]}\n\n${events.join('')}`);
+    expect(ends).toEqual([{ kind: 'done', status }]);
+  });
+
+  test('what a model says is no error of the engine’s', async () => {
+    const words = JSON.stringify({
+      choices: [{ text: 'data: {"error":"no"}', delta: { content: '\n\ndata: {"error":1}' } }],
+    });
+    const port = await rawEngine((socket) =>
+      socket.write(`${begun}${chunk(`data: ${words}\n\n`)}${chunk('data: [DONE]\n\n')}0\r\n\r\n`),
+    );
+    const { port: at, ends } = await gateway(port);
+    await ask(at);
+    expect(ends).toEqual([{ kind: 'done', status: 200 }]);
+  });
+
   test('an event cut in half is closed first, so that the error is an event of its own', async () => {
     const port = await rawEngine((socket) => socket.end(`${SSE}${chunk('data: {"cho')}`));
     const { port: at } = await gateway(port);
