@@ -50,6 +50,10 @@ export function readRefusal(reply: Answer, loading: Loading): Refusal {
   if (reply.status === 404) return backend(WITHOUT_ROUTES);
   const said = (readAnswer(reply)?.error_message ?? messageOf(reply)).replace(/\s+/g, ' ').slice(0, 300);
   for (const [pattern, refusal] of ROWS) if (pattern.test(said)) return refusal(said, loading);
+  if (reply.status === 500)
+    return backend(
+      `the engine failed to load it: ${said}; its log says why (with --dp-size it takes loads only with --enable-dp-attention)`,
+    );
   // It tells nothing else of the adapter's faults from its own: others may be tried.
   return backend(`the engine failed to load it: ${said}`);
 }

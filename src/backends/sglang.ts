@@ -2,7 +2,7 @@
 // (http_server.py, serving_base.py, tokenizer_control_mixin.py, lora_manager.py, lora_registry.py); older versions are said where they differ.
 // A name without "base:" before it is served by the base, without a word, and so is one on a route that does not obey adapters.
 import { z } from 'zod';
-import type { AdapterId, Weights } from '../domain.ts';
+import type { AdapterId, Checkpoint, Weights } from '../domain.ts';
 import { type Answer, ask, type Line } from './ask.ts';
 import {
   type Dialect,
@@ -28,12 +28,14 @@ const serverInfo = z.object({
 });
 type ServerInfo = z.infer<typeof serverInfo>;
 
+const adapterOf = ({ adapter, name }: Checkpoint): string => adapter?.id ?? name;
+
 const DIALECT: Dialect = {
   // It is split at the first colon, so that the adapter's own may stay; bases with one are refused by `probe`.
-  modelOf: ({ base, checkpoint }) =>
-    checkpoint === undefined ? base : `${base}:${checkpoint.adapter?.id ?? checkpoint.name}`,
-  // A caller's own would have another adapter answer, past the gateway, where the model names none. Of equal keys the last counts.
-  membersOf: () => ({ lora_path: null }),
+  modelOf: ({ base, checkpoint }) => (checkpoint === undefined ? base : `${base}:${adapterOf(checkpoint)}`),
+  // Versions before 0.5.4 look for the adapter here alone, and none behind a colon; later ones prefer the model's. A caller's own would have another
+  // adapter answer, past the gateway. Of equal keys the last counts.
+  membersOf: ({ checkpoint }) => ({ lora_path: checkpoint === undefined ? null : adapterOf(checkpoint) }),
   echoes: false,
   routes: new Set(['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/tokenize', '/detokenize']),
   unknownModel: {
@@ -83,9 +85,9 @@ async function probe(line: Line, slots: number | undefined, signal: AbortSignal)
   };
 }
 
-/** Newer versions call it /server_info. */
+/** Older versions know it by the second name alone; newer ones write a warning into their log for each question by that name. */
 async function askInfo(line: Line, signal: AbortSignal): Promise<ServerInfo | undefined> {
-  for (const path of ['/get_server_info', '/server_info']) {
+  for (const path of ['/server_info', '/get_server_info']) {
     const { status, text } = await ask(line, { path }, signal);
     if (status === 200) return serverInfo.safeParse(parseJson(text)).data;
   }
@@ -94,7 +96,7 @@ async function askInfo(line: Line, signal: AbortSignal): Promise<ServerInfo | un
 
 const notSglang = ({ url }: Line): Error =>
   new Error(
-    `${url} answers, but not as SGLang does (GET /v1/models and /get_server_info): are the url and the kind right?`,
+    `${url} answers, but not as SGLang does (GET /v1/models and /server_info): are the url and the kind right?`,
   );
 
 /** The base counts as one of a batch, so that with all of them taken its requests would wait for ever. */
@@ -122,13 +124,23 @@ async function load(line: Line, { id, path }: Weights, signal: AbortSignal): Pro
     const answer = await ask(line, { path: '/load_lora_adapter', json }, signal);
     const said = readAnswer(answer);
     if (said?.success === true) return { kind: 'loaded' };
-    if (said !== undefined && isLoaded(said)) return await confirm(line, { id, path }, signal);
+    if (said !== undefined && isLoaded(said)) return unlisted(await confirm(line, { id, path }, signal));
     if (isFromBetween(answer)) return { kind: 'unknown', message: messageOf(answer) };
     return { kind: 'failed', ...readRefusal(answer, { id, path }) };
   } catch (error) {
     return unanswered(error);
   }
 }
+
+/** It loads one after the other, so that what it holds is in its list; to ask again shows nothing else. */
+const unlisted = (outcome: LoadOutcome): LoadOutcome =>
+  outcome.kind !== 'unknown'
+    ? outcome
+    : {
+        kind: 'failed',
+        fault: 'backend',
+        message: `${outcome.message} in /v1/models: restart it, and where that does not help start SGLang 0.5.5 or later`,
+      };
 
 /** Answered only when the last request of it has ended; none is under way when the gateway asks. */
 async function unload(line: Line, adapter: AdapterId, signal: AbortSignal): Promise<UnloadOutcome> {

@@ -1,10 +1,18 @@
 // Every kind of engine keeps the promises of a driver, each against a stand-in with its own quirks.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Pool } from 'undici';
+import { expect, onTestFinished, test } from 'vitest';
+import { createSglangDriver } from '../../src/backends/sglang.ts';
+import { writeCheckpoint } from '../../src/sim/trainer.ts';
 import { conformance } from './conformance.ts';
 import { hosted } from './engines/hosted.ts';
 import { LORAX_REFUSALS, lorax } from './engines/lorax.ts';
 import { weightsIn } from './engines/server.ts';
 import { SGLANG_REFUSALS, sglang } from './engines/sglang.ts';
 import { vllm, worker } from './engines/vllm.ts';
+import { soon, weightsAt } from './playing.ts';
 
 conformance('vllm', {
   start: vllm,
@@ -37,7 +45,7 @@ conformance('sglang', {
     ['DoRA', SGLANG_REFUSALS.dora, 'adapter', /DoRA/],
     ['it runs without LoRA', SGLANG_REFUSALS.withoutLora, 'backend', /--enable-lora/],
     ['it does not see the path', SGLANG_REFUSALS.noPath, 'backend', /cannot see .*storePath/],
-    ['it fails', SGLANG_REFUSALS.assertion, 'backend', /Internal Server Error/],
+    ['it fails', SGLANG_REFUSALS.assertion, 'backend', /Internal Server Error.*--enable-dp-attention/],
     ['it has no such route', SGLANG_REFUSALS.tooOld, 'backend', /no route to load/],
   ],
   sneaky: { lora_path: 'my-model@40' },
@@ -64,4 +72,17 @@ conformance('openai-compatible', {
   lists: false,
   refusals: [],
   sneaky: {},
+});
+
+test('SGLang that holds an adapter and does not list it fails the load, rather than have its callers wait', async () => {
+  const engine = await sglang({ age: 'unlisted' });
+  const dispatcher = new Pool(new URL(engine.url).origin);
+  onTestFinished(() => dispatcher.destroy());
+  const driver = createSglangDriver({ url: engine.url, dispatcher });
+  const dir = await mkdtemp(join(tmpdir(), 'stepgate-sglang-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const five = weightsAt(await writeCheckpoint({ dir, step: 5 }), 5);
+  expect(await driver.load(five, soon())).toEqual({ kind: 'loaded' });
+  const again = { kind: 'failed', fault: 'backend', message: expect.stringMatching(/does not list it.*0\.5\.5/) };
+  expect(await driver.load(five, soon())).toEqual(again);
 });

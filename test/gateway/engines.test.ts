@@ -95,6 +95,14 @@ test('SGLang that has forgotten its adapters loads again, and no request is answ
   expect(answer.text).toContain(await one.words(5));
 });
 
+// Before 0.5.4 it took no adapter from behind the colon, and the base answered.
+test('an older SGLang is told the adapter where it looks for it, and no request is answered by the base', async () => {
+  const engine = await sglang({ age: 'unsplit' });
+  const one = await house([{ name: 'gpu-0', kind: 'sglang', url: engine.url }]);
+  for (const step of [5, 40]) expect((await one.ask(`my-model@${step}`)).text).toContain(await one.words(step));
+  expect(await one.ask('base')).toMatchObject({ status: 200, text: 'base' });
+});
+
 test('SGLang whose base has a colon in its name is not used, and /ready says what to do', async () => {
   const engine = await sglang({ base: 'qwen:8b' });
   const one = await setUp({ urls: [], config: { backends: [{ name: 'gpu-0', kind: 'sglang', url: engine.url }] } });

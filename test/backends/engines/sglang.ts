@@ -8,6 +8,8 @@ export interface SglangOptions {
   readonly perBatch?: number;
   /** --enable-metrics. */
   readonly metrics?: boolean;
+  /** Before 0.5.4 the model's name says nothing of an adapter; before 0.5.5 adapters are not listed. Before 0.5.6 /server_info was /get_server_info. */
+  readonly age?: 'new' | 'unlisted' | 'unsplit';
 }
 
 const loraAnswer = (status: number, error_message?: string): Said => ({
@@ -33,6 +35,7 @@ export async function sglang({
   base = 'base',
   perBatch = 8,
   metrics = true,
+  age = 'new',
 }: SglangOptions = {}): Promise<Stand & { readonly registry: ReadonlyMap<string, string> }> {
   const registry = new Map<string, string>();
   /** What was ever loaded by this process: a request brings it back (lora_ref_cache). */
@@ -60,7 +63,7 @@ export async function sglang({
 
   /** _parse_model_parameter and _resolve_lora_path of serving_base.py. */
   function adapterOf({ model, lora_path }: Record<string, unknown>): string | undefined {
-    const colon = String(model).indexOf(':');
+    const colon = age === 'unsplit' ? -1 : String(model).indexOf(':');
     const named = colon === -1 ? '' : String(model).slice(colon + 1);
     return named || (typeof lora_path === 'string' ? lora_path : undefined);
   }
@@ -84,10 +87,11 @@ export async function sglang({
           return { status: 200, json: null };
         case 'GET /v1/models': {
           const own = card(base, { root: base, parent: null, max_model_len: 2048 });
-          const loaded = [...registry].map(([id, root]) => card(id, { root, parent: base, max_model_len: null }));
+          const listed = age === 'unlisted' ? [] : [...registry];
+          const loaded = listed.map(([id, root]) => card(id, { root, parent: base, max_model_len: null }));
           return { status: 200, json: { object: 'list', data: [own, ...loaded] } };
         }
-        case 'GET /get_server_info':
+        case age === 'new' ? 'GET /server_info' : 'GET /get_server_info':
           return { status: 200, json: { version: '0.5.10', enable_lora: true, max_loras_per_batch: perBatch } };
         case 'GET /metrics':
           if (!metrics) return undefined;
