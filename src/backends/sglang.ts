@@ -3,7 +3,7 @@
 // A name without "base:" before it is served by the base, without a word, and so is one on a route that does not obey adapters.
 import { z } from 'zod';
 import type { AdapterId, Checkpoint, Weights } from '../domain.ts';
-import { type Answer, ask, type Line } from './ask.ts';
+import { type Answer, ask, type Line, NoAnswer } from './ask.ts';
 import {
   type Dialect,
   type Driver,
@@ -58,14 +58,8 @@ export function createSglangDriver({ slots, ...line }: Line & { readonly slots?:
 
 async function probe(line: Line, slots: number | undefined, signal: AbortSignal): Promise<Probe> {
   const get = (path: string) => ask(line, { path }, signal);
-  const [health, models, metrics, info] = await Promise.all([
-    get('/health'),
-    get('/v1/models'),
-    get('/metrics'),
-    askInfo(line, signal),
-  ]);
-  if (health.status === 503)
-    throw new Error(`${line.url} answers, but its engine is starting, or does not answer it (GET /health gave 503)`);
+  // Not /health: that is a generation, which takes a second at least and all of a prefill that is under way.
+  const [models, metrics, info] = await Promise.all([get('/v1/models'), get('/metrics'), askInfo(line, signal)]);
   if (isKeyless(models)) throw askedForKey(line, '/v1/models', models);
   const listed = readModelList(models);
   if (listed === undefined || info === undefined) throw notSglang(line);
@@ -87,11 +81,17 @@ async function probe(line: Line, slots: number | undefined, signal: AbortSignal)
 
 /** Older versions know it by the second name alone; newer ones write a warning into their log for each question by that name. */
 async function askInfo(line: Line, signal: AbortSignal): Promise<ServerInfo | undefined> {
-  for (const path of ['/server_info', '/get_server_info']) {
-    const { status, text } = await ask(line, { path }, signal);
-    if (status === 200) return serverInfo.safeParse(parseJson(text)).data;
+  try {
+    for (const path of ['/server_info', '/get_server_info']) {
+      const { status, text } = await ask(line, { path }, signal);
+      if (status === 200) return serverInfo.safeParse(parseJson(text)).data;
+    }
+    return undefined;
+  } catch (error) {
+    // It asks the scheduler, which answers nobody in the middle of a prefill or a load.
+    if (error instanceof NoAnswer && error.kind === 'late') return {};
+    throw error;
   }
-  return undefined;
 }
 
 const notSglang = ({ url }: Line): Error =>
@@ -112,6 +112,8 @@ function gauge({ status, text }: Answer, family: string): number | undefined {
 async function learnSlots(line: Line, signal: AbortSignal): Promise<Slots> {
   const info = await askInfo(line, signal).catch(() => undefined);
   if (info?.enable_lora === false) return { slots: 1, note: WITHOUT_LORA };
+  const slots = info && slotsOf(info);
+  if (slots !== undefined) return { slots, note: undefined };
   const note =
     "the engine does not say how many adapters it runs at once: set the backend's `slots` to its --max-loras-per-batch less one, for the base";
   return { slots: PER_BATCH_BY_DEFAULT - 1, note };

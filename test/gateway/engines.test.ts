@@ -6,7 +6,7 @@ import { startSim } from '../../src/sim/sim.ts';
 import { type HostedOptions, hosted } from '../backends/engines/hosted.ts';
 import { lorax } from '../backends/engines/lorax.ts';
 import { sglang } from '../backends/engines/sglang.ts';
-import { FAST, type House, setUp, weightsOf } from './harness.ts';
+import { FAST, type House, setUp, until, weightsOf } from './harness.ts';
 
 const TEMPLATES = { 'my-model': 'run/{step:06}' };
 
@@ -101,6 +101,23 @@ test('an older SGLang is told the adapter where it looks for it, and no request 
   const one = await house([{ name: 'gpu-0', kind: 'sglang', url: engine.url }]);
   for (const step of [5, 40]) expect((await one.ask(`my-model@${step}`)).text).toContain(await one.words(step));
   expect(await one.ask('base')).toMatchObject({ status: 200, text: 'base' });
+});
+
+// Its /health is a generation that takes a second at least, and its /server_info asks the scheduler: in a long prefill both are late.
+test('SGLang in a long prefill is up, and keeps what it holds', async () => {
+  const engine = await sglang();
+  const backends = [{ name: 'gpu-0', kind: 'sglang', url: engine.url }];
+  const probe = { everyMs: 20, timeoutMs: 100 };
+  const one = await setUp({ urls: [], latest: 'published', config: { backends, probe } });
+  await one.write(5);
+  expect((await one.ask('my-model@5')).status).toBe(200);
+  engine.busy.isInPrefill = true;
+  const looks = () => engine.asked.filter(({ route }) => route === 'GET /v1/models').length;
+  const before = looks();
+  await until(() => looks() > before + 4);
+  expect(await one.ask('my-model@5')).toMatchObject({ status: 200, model: 'my-model@5' });
+  expect(one.happenings.filter(({ type }) => type === 'backend')).toEqual([]);
+  expect(engine.asked.filter(({ route }) => route === 'POST /load_lora_adapter')).toHaveLength(1);
 });
 
 test('SGLang whose base has a colon in its name is not used, and /ready says what to do', async () => {

@@ -38,9 +38,9 @@ export interface Stand {
   die(): Promise<void>;
 }
 
-/** `answer` returns undefined where it has written for itself, or there is no such route. */
+/** `answer` returns undefined where it has written for itself, or there is no such route; 'later' where it will write, or never does. */
 export async function serve(
-  answer: (asked: Asked, response: ServerResponse) => Said | undefined,
+  answer: (asked: Asked, response: ServerResponse) => Said | 'later' | undefined,
   restart: () => void = () => {},
 ): Promise<Stand> {
   const asked: Asked[] = [];
@@ -57,6 +57,7 @@ export async function serve(
       const one = { route: `${request.method} ${request.url}`, text, json, headers: request.headers };
       asked.push(one);
       const said = answer(one, response);
+      if (said === 'later') return;
       if (said !== undefined) send(response, said);
       else if (!response.headersSent) send(response, { status: 404, json: { detail: 'Not Found' } });
     });

@@ -30,14 +30,21 @@ export const SGLANG_REFUSALS = {
   tooOld: { status: 404, json: { detail: 'Not Found' } },
 } satisfies Record<string, Said>;
 
-/** Also what it holds now, name -> path. */
+export interface Sglang extends Stand {
+  /** What it holds now, name -> path. */
+  readonly registry: ReadonlyMap<string, string>;
+  /** Its scheduler answers nothing before the prefill is over. */
+  readonly busy: { isInPrefill: boolean };
+}
+
 export async function sglang({
   base = 'base',
   perBatch = 8,
   metrics = true,
   age = 'new',
-}: SglangOptions = {}): Promise<Stand & { readonly registry: ReadonlyMap<string, string> }> {
+}: SglangOptions = {}): Promise<Sglang> {
   const registry = new Map<string, string>();
+  const self = { registry, busy: { isInPrefill: false } };
   /** What was ever loaded by this process: a request brings it back (lora_ref_cache). */
   const cache = new Map<string, string>();
   const weights = new Map<string, string>();
@@ -83,8 +90,10 @@ export async function sglang({
   const stand = await serve(
     (asked, response) => {
       switch (asked.route) {
+        // A generation, and a second of sleep before it is looked at.
         case 'GET /health':
-          return { status: 200, json: null };
+          if (!self.busy.isInPrefill) setTimeout(() => response.end(), 1000);
+          return 'later';
         case 'GET /v1/models': {
           const own = card(base, { root: base, parent: null, max_model_len: 2048 });
           const listed = age === 'unlisted' ? [] : [...registry];
@@ -92,6 +101,7 @@ export async function sglang({
           return { status: 200, json: { object: 'list', data: [own, ...loaded] } };
         }
         case age === 'new' ? 'GET /server_info' : 'GET /get_server_info':
+          if (self.busy.isInPrefill) return 'later';
           return { status: 200, json: { version: '0.5.10', enable_lora: true, max_loras_per_batch: perBatch } };
         case 'GET /metrics':
           if (!metrics) return undefined;
@@ -114,5 +124,5 @@ export async function sglang({
       for (const map of [registry, cache, weights]) map.clear();
     },
   );
-  return Object.assign(stand, { registry });
+  return Object.assign(stand, self);
 }
