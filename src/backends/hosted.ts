@@ -20,6 +20,15 @@ export interface HostedOptions extends Line {
 
 type Templates = ReadonlyMap<string, ModelTemplate>;
 
+/** OpenAI's and Together's; Together gives the second with 400, for one that it knows and does not serve. */
+const UNKNOWN_CODES = new Set<unknown>(['model_not_found', 'model_not_available']);
+const UNKNOWN = /^(the )?model\b.{0,300}\b(not found|does not exist)/is;
+
+/** A 404 is told of a route too, or of a model that the route is not for: then it is the caller's to read, and the model is served on. */
+const isOfModel = (message: string): boolean =>
+  /\b(model|checkpoint|adapter|lora|weights|artifact|deployment)s?\b/i.test(message) &&
+  !/\bnot supported\b/i.test(message);
+
 const dialectOf = (templates: Templates): Dialect => ({
   modelOf: ({ base, checkpoint }) => {
     if (checkpoint === undefined) return base;
@@ -33,9 +42,7 @@ const dialectOf = (templates: Templates): Dialect => ({
   unknownModel: {
     statuses: [400, 404],
     says: ({ code, message }, status) =>
-      status === 404 ||
-      code === 'model_not_found' ||
-      /^(the )?model\b.{0,300}\b(not found|does not exist)/is.test(message),
+      UNKNOWN_CODES.has(code) || (status === 404 ? isOfModel(message) : UNKNOWN.test(message)),
     isForgotten: false,
   },
 });

@@ -184,6 +184,21 @@ test('a name that the service does not know is an error that says which, and nev
   expect(await one.ask('my-model@5')).toMatchObject({ status: 200, text: 'five', model: 'my-model@5' });
 });
 
+// A checkpoint that is there was out of use for all, because one caller had asked for it on a route that it does not take.
+test('a 404 that is about the route is its caller’s to read, and the step is served on', async () => {
+  const services = await hosted({ models: { 'run/000005': 'five' }, chatAlone: true });
+  const one = await house([service(services.url)]);
+  const body = { model: 'my-model@5', prompt: 'hi', input: 'hi' };
+  for (const [path, words] of [
+    ['/v1/completions', 'not supported in the v1/completions endpoint'],
+    ['/v1/embeddings', 'Not Found'],
+  ] as const) {
+    const refused = await one.post(path, body);
+    expect([refused.status, await refused.text()]).toEqual([404, expect.stringContaining(words)]);
+  }
+  expect(await one.ask('my-model@5')).toMatchObject({ status: 200, text: 'five', model: 'my-model@5' });
+});
+
 test('a name that the service does not know is asked of the engine that has its files', async () => {
   const services = await hosted();
   const engine = await vllm();

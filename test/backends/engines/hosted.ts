@@ -9,15 +9,17 @@ export interface HostedOptions {
   readonly key?: string;
   /** It has no GET /v1/models. */
   readonly listless?: boolean;
+  /** As OpenAI's chat models are: /v1/completions is refused with 404 for each model that there is. */
+  readonly chatAlone?: boolean;
 }
 
-const error = (status: number, message: string, code: string): Said => ({
+const error = (status: number, message: string, code: string | null): Said => ({
   status,
   json: { error: { message, type: 'invalid_request_error', param: 'model', code } },
 });
 
 export async function hosted(options: HostedOptions = {}): Promise<Stand & { models: Record<string, string> }> {
-  const { bases = ['base'], key, listless = false } = options;
+  const { bases = ['base'], key, listless = false, chatAlone = false } = options;
   const models: Record<string, string> = { ...options.models };
   for (const base of bases) models[base] = 'base';
   const stand = await serve((asked, response) => {
@@ -36,6 +38,12 @@ export async function hosted(options: HostedOptions = {}): Promise<Stand & { mod
             404,
             `The model \`${model}\` does not exist or you do not have access to it.`,
             'model_not_found',
+          );
+        if (chatAlone && asked.route.endsWith('/v1/completions'))
+          return error(
+            404,
+            'This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?',
+            null,
           );
         return speak(asked, response, { words, model: `resolved/${model}#1` });
       }
