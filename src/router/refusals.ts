@@ -8,7 +8,7 @@ import { earlier } from './order.ts';
 import { Pace } from './pace.ts';
 import { keptEverywhere } from './quarantine.ts';
 import type { BackendState, Line, RouterState, Ticket } from './state.ts';
-import { couldServe, forget, hasRoute, isLost } from './state.ts';
+import { couldServe, forget, hasRoute, isLost, type Routed } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;
@@ -43,7 +43,7 @@ export class Refusals {
   }
 
   /** Some backend that is up could serve it, cordoned or not: it may wait. */
-  isServable(target: Target, by: { readonly route?: string | undefined } = {}): boolean {
+  isServable(target: Target, by: Routed = {}): boolean {
     for (const backend of this.#state.backends.values())
       if (couldServe(backend, target) && hasRoute(backend, by)) return true;
     return false;
@@ -51,18 +51,27 @@ export class Refusals {
 
   /** No backend that is up could ever serve it, or none of those has the route. */
   unable(ticket: TicketId, target: Target, route: string | undefined): void {
-    const { code, message } = this.isServable(target) ? this.#routeless(target, route) : this.#unfit(target);
+    const { code, message } = this.isServable(target) ? this.#routeless(target, { route }) : this.#unfit(target);
     this.#parts.emit({ type: 'reject', ticket, code, message });
   }
 
-  #routeless(target: Target, route: string | undefined): Reason {
+  #routeless(target: Target, by: Routed): Reason {
     const all = [...this.#state.backends.values()];
     const names = (backends: readonly BackendState[]) => backends.map(({ name }) => name).join(', ');
     const able = names(all.filter((backend) => couldServe(backend, target)));
-    const having = names(all.filter((backend) => hasRoute(backend, { route })));
-    const elsewhere = having === '' ? 'no engine has it' : `${having} would, but cannot serve this model`;
-    const message = `${route} cannot be asked of the engines that serve this model (${able}); ${elsewhere}. docs/engines.md lists the routes of each kind`;
-    return { code: 'route_not_served', message };
+    const having = all.filter((backend) => hasRoute(backend, by));
+    const refused = `${by.route} cannot be asked of the engines that serve this model (${able})`;
+    const down = having.filter((backend) => !backend.up && mightServe(backend, target));
+    if (down.length > 0)
+      return {
+        code: 'backend_unavailable',
+        message: `${refused}; ${names(down)} would take it, and is down; GET /ready says why`,
+      };
+    const elsewhere = having.length === 0 ? 'no engine has it' : `${names(having)} would, but cannot serve this model`;
+    return {
+      code: 'route_not_served',
+      message: `${refused}; ${elsewhere}. docs/engines.md lists the routes of each kind`,
+    };
   }
 
   #unfit(target: Target): Reason {
@@ -155,14 +164,15 @@ export class Refusals {
     return next;
   }
 
-  /** Rejects a whole line when every backend that could load its adapter failed to; a line waits on while one is left. */
+  /** Rejects those of a line for whom every backend that could load its adapter, and has their route, failed to; others wait on while one is left. */
   giveUpIfHopeless(adapter: AdapterId, now: number): void {
     const line = this.#state.lines.get(adapter);
     if (line === undefined) return;
-    const failure = this.hopeless(line.target, now);
-    if (failure === undefined) return;
-    line.publish = undefined;
+    if (this.hopeless(line.target, now) !== undefined) line.publish = undefined;
+    const failureFor = oncePerRoute((by) => this.hopeless(line.target, now, by));
     for (const ticket of line.tickets) {
+      const failure = failureFor(ticket);
+      if (failure === undefined) continue;
       this.#parts.take(ticket);
       this.failed(ticket, failure);
     }
@@ -170,14 +180,14 @@ export class Refusals {
   }
 
   /** Why no backend would load it now: what the first one, by name, said when it failed to, and all did; undefined: one holds it, or may yet. */
-  hopeless(target: Target, now: number): Failure | undefined {
+  hopeless(target: Target, now: number, by: Routed = {}): Failure | undefined {
     if (target.kind === 'base') return undefined;
     const { adapter } = target;
     const kept = keptEverywhere(this.#state, adapter);
     if (kept !== undefined) return kept;
     let first: { readonly name: BackendName; readonly failure: Failure } | undefined;
     for (const backend of this.#state.backends.values()) {
-      if (backend.cordoned || !couldServe(backend, target)) continue;
+      if (backend.cordoned || !couldServe(backend, target) || !hasRoute(backend, by)) continue;
       const { name, held } = backend;
       const one = held.get(adapter);
       const failure = one !== undefined && !isLost(one) ? undefined : failureOf(this.#state, name, adapter, now);
@@ -187,23 +197,42 @@ export class Refusals {
     return first?.failure;
   }
 
-  /** Nobody is left who serves their base. A publication alone goes on waiting for an engine. */
+  /** Nobody is left who serves their base, or has their route. A publication alone goes on waiting for an engine. */
   stranded(now: number): void {
-    const gone = (base: string): Reason => ({
-      code: 'backend_unavailable',
-      message: `the last engine that serves the base "${base}" went down; GET /ready says why`,
-    });
     for (const line of [...this.#state.lines.values()]) {
-      if (this.isServable(line.target)) {
-        this.giveUpIfHopeless(line.adapter, now);
-        continue;
-      }
-      for (const ticket of line.tickets) this.#rejectWaiting(ticket, gone(line.target.base));
-      this.#parts.closeIfEmpty(line, now);
+      this.#strand(line.target, line.tickets);
+      if (this.isServable(line.target)) this.giveUpIfHopeless(line.adapter, now);
+      else this.#parts.closeIfEmpty(line, now);
     }
-    for (const [base, waiting] of this.#state.baseLines) {
-      const isServed = [...this.#state.backends.values()].some((backend) => backend.up && backend.bases.has(base));
-      if (!isServed) for (const ticket of waiting) this.#rejectWaiting(ticket, gone(base));
+    for (const [base, waiting] of this.#state.baseLines) this.#strand({ kind: 'base', base }, waiting);
+  }
+
+  #strand(target: Target, tickets: Iterable<Ticket>): void {
+    const gone: Reason = {
+      code: 'backend_unavailable',
+      message: `the last engine that serves the base "${target.base}" went down; GET /ready says why`,
+    };
+    const isServed = this.isServable(target);
+    const reasonFor = oncePerRoute((by) => {
+      if (this.isServable(target, by)) return undefined;
+      return isServed ? this.#routeless(target, by) : gone;
+    });
+    for (const ticket of tickets) {
+      const reason = reasonFor(ticket);
+      if (reason !== undefined) this.#rejectWaiting(ticket, reason);
     }
   }
+}
+
+/** It is down, and served the target when it was up, or was never seen. */
+const mightServe = (backend: BackendState, target: Target): boolean =>
+  backend.bases.size === 0 || couldServe({ ...backend, up: true }, target);
+
+/** Judged once for each route, however many ask by it. */
+function oncePerRoute<T>(judge: (by: Routed) => T): (ticket: Ticket) => T {
+  const known = new Map<string | undefined, T>();
+  return ({ route }) => {
+    if (!known.has(route)) known.set(route, judge({ route }));
+    return known.get(route) as T;
+  };
 }

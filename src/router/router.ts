@@ -204,7 +204,7 @@ export class Router {
     const holder = this.#lines.room.of(ready, ticket, now);
     if (holder !== undefined && (holder.name === near || !this.#lines.isAhead(target)))
       return this.#dispatch(ticket, holder, now); // 2
-    const failure = this.#lines.refusals.hopeless(target, now);
+    const failure = this.#lines.refusals.hopeless(target, now, event);
     if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure); // 3
     const full = this.#lines.fullFor(target);
     if (full !== undefined) return this.#lines.refusals.noCapacity(ticket, full, now); // 4
@@ -280,7 +280,7 @@ export class Router {
       forget(this.state, ticket);
       return this.#lines.refusals.unable(id, target, ticket.route);
     }
-    const failure = this.#lines.refusals.hopeless(target, now);
+    const failure = this.#lines.refusals.hopeless(target, now, ticket);
     if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure);
     this.#wait(ticket, now);
   }

@@ -265,7 +265,7 @@ const hasAll = <T>(own: ReadonlySet<T> | undefined, others: ReadonlySet<T> | und
   own === undefined || (others !== undefined && [...others].every((one) => own.has(one)));
 
 /** What is asked for by a route; see `arrived`. */
-interface Routed {
+export interface Routed {
   readonly route?: string | undefined;
 }
 

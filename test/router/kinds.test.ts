@@ -148,6 +148,43 @@ describe('a route that an engine lacks', () => {
      >> arrived 3 base route=/chat
      << dispatch 3 lite base`,
   );
+
+  promise(
+    'of an adapter that cannot be loaded where it is: told why at once, though others hold the adapter',
+    `>> up gpu-0 slots=1
+     >> up lite slots=4 holds=m@5 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << load gpu-0 m@5 room
+     >> arrived 2 m@5 route=/tokenize
+     >> loadFailed gpu-0 m@5 adapter rank
+     << reject 1 checkpoint_not_servable
+     << reject 2 checkpoint_not_servable
+     >> arrived 3 m@5 route=/tokenize
+     << reject 3 checkpoint_not_servable
+     >> arrived 4 m@5 route=/chat
+     << dispatch 4 lite resident`,
+  );
+
+  promise(
+    'of the last that had it: who waits is told when it goes down, and who comes then that it is down',
+    `>> up gpu-0 slots=1 runningMax=1 holds=m@5
+     >> up lite slots=4 runningMax=1 holds=m@5 routes=/chat
+     >> arrived 1 m@5 route=/tokenize
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 base route=/chat
+     << dispatch 2 lite base
+     >> arrived 3 m@5 route=/tokenize
+     >> arrived 4 m@5 route=/chat
+     >> arrived 5 base route=/tokenize
+     >> arrived 6 base route=/chat
+     >> down gpu-0
+     << reject 3 backend_unavailable
+     << reject 5 backend_unavailable
+     >> arrived 7 m@5 route=/tokenize
+     << reject 7 backend_unavailable
+     >> ended 2
+     << dispatch 4 lite resident`,
+  );
 });
 
 describe('an engine that lists nothing', () => {
