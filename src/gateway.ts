@@ -9,7 +9,7 @@ import type { Config } from './config.ts';
 import { Cordons } from './cordons.ts';
 import type { Deployments } from './deployments/deployments.ts';
 import { type AdapterId, as, assertNever, type Checkpoint, type TicketId, weightsOf } from './domain.ts';
-import { type Asked, type Bounce, type Destination, Exchange, judged, type OutcomeCode } from './exchange.ts';
+import { type Asked, type Bounce, Exchange, judged, type OutcomeCode } from './exchange.ts';
 import { Fleet, type NextFleet } from './fleet.ts';
 import type { Journal } from './journal.ts';
 import { levelsOf } from './levels.ts';
@@ -197,22 +197,24 @@ export class Gateway {
       const backend = placed?.backend;
       this.#log.warn({ backend, model, requestId: asked.requestId, about: end.message }, `engine: ${end.kind}`);
       if (end.kind === 'refused' && placed !== undefined) this.fleet.at(placed.destination)?.suspect(end.message);
-      if (end.kind === 'missing' && end.gone && placed !== undefined)
-        this.#disown(exchange, placed.destination, end.message);
+      const gone = end.kind === 'missing' && end.gone ? this.#sayGone(exchange, end.message) : undefined;
       exchange.placed = undefined;
-      this.#feed({ type: 'ended', ticket, outcome: end.kind });
+      this.#feed({ type: 'ended', ticket, outcome: end.kind, gone });
       if (this.#exchanges.get(ticket) === undefined) return;
       if (backend !== undefined) this.metrics.retried(backend, end.kind);
       if (exchange.placed === undefined) exchange.hold();
     },
   };
 
-  /** The service has no such checkpoint, whatever its template says: what is loaded there next fails, with this. */
-  #disown({ asked }: Exchange, destination: Destination, about: string): void {
-    const id = asked.checkpoint && weightsOf(asked.checkpoint)?.id;
-    if (id === undefined) return;
-    const model = destination.dialect.modelOf(asked);
-    this.fleet.at(destination)?.disown(id, `it has no model "${model}": ${about}`);
+  /** The service has no such checkpoint, whatever its template says: as good as a load that failed. */
+  #sayGone({ asked, placed }: Exchange, message: string): string | undefined {
+    const adapter = asked.checkpoint && weightsOf(asked.checkpoint)?.id;
+    if (adapter === undefined || placed === undefined) return undefined;
+    const { backend, destination } = placed;
+    const about = `it has no model "${destination.dialect.modelOf(asked)}": ${message}`;
+    this.metrics.loadFailed(backend, 'adapter');
+    this.journal.tell({ type: 'loadFailed', backend, adapter, about });
+    return `engine ${backend} cannot answer for ${adapter}: ${about}`;
   }
 
   #forget(exchange: Exchange, code: OutcomeCode, status: number): void {

@@ -48,8 +48,6 @@ export type Unloaded = Exclude<UnloadOutcome, { kind: 'unknown' }>;
 const MISSES_MAX = 2;
 /** A first token may take this long on a cold engine. */
 const LEARN_MS = 10_000;
-/** The load that finds it out is asked for at once. */
-const DISOWNED_MS = 1_000;
 /** Before an outcome that nobody knows is asked for again: doubled each time, up to the second. */
 const ASK_AGAIN_MS = { first: 250, max: 5_000 };
 
@@ -66,7 +64,6 @@ export class Backend {
   readonly #closing = new AbortController();
   /** Lives while the engine is up; loads and unloads end with it. */
   #era: AbortController | undefined;
-  readonly #disowned = new Map<AdapterId, { readonly about: string; readonly untilMs: number }>();
   #about = 'not looked at yet';
   #sighting: Sighting | undefined;
   /** When the question was put that #sighting answers. */
@@ -140,17 +137,8 @@ export class Backend {
     return storePath === undefined ? path : posix.join(storePath, basename(path));
   }
 
-  /** A request was told that there is no such model: so is who loads it next, and soon. */
-  disown(adapter: AdapterId, about: string): void {
-    this.#disowned.set(adapter, { about, untilMs: performance.now() + DISOWNED_MS });
-  }
-
   load(weights: Weights): Promise<Loaded> {
-    const { path, id } = weights;
-    const disowned = this.#disowned.get(id);
-    this.#disowned.delete(id);
-    if (disowned !== undefined && performance.now() < disowned.untilMs)
-      return Promise.resolve({ kind: 'failed', fault: 'adapter', message: disowned.about });
+    const { path } = weights;
     const seen: Weights = { ...weights, path: path === undefined ? undefined : this.pathFor(path) };
     return this.#settle<LoadOutcome, Loaded>({
       request: (signal) => this.#driver.load(seen, signal),

@@ -7,7 +7,7 @@ import { type Ejections, perfectHealth } from './health.ts';
 import type { Quarantines } from './quarantine.ts';
 import type { Refusals } from './refusals.ts';
 import type { Slots } from './slots.ts';
-import type { BackendState, RouterState } from './state.ts';
+import { type BackendState, type Held, isReady, type RouterState } from './state.ts';
 
 interface Parts {
   readonly state: RouterState;
@@ -120,11 +120,24 @@ export class Backends {
     const backend = this.#state.backends.get(name);
     const held = backend?.held.get(adapter);
     if (backend === undefined || held?.residency.state !== 'loading') return;
+    this.#lose(backend, held, { fault, message, now });
+  }
+
+  /** What was taken to be there is not, and a load would change nothing. */
+  lacks(backend: BackendState, held: Held, { message, now }: { message: string; now: number }): void {
+    if (isReady(backend.held.get(held.adapter))) this.#lose(backend, held, { fault: 'adapter', message, now });
+  }
+
+  #lose(
+    backend: BackendState,
+    held: Held,
+    { fault, message, now }: { fault: 'adapter' | 'backend'; message: string; now: number },
+  ): void {
     this.#slots.lose(backend, held, now);
     const { failureMemoryMs } = this.#parts.options;
     const memoryMs = fault === 'adapter' ? failureMemoryMs : failureMemoryMs / 10;
-    this.#slots.remember(name, adapter, { until: now + memoryMs, fault, message });
-    this.#refusals.giveUpIfHopeless(adapter, now);
+    this.#slots.remember(backend.name, held.adapter, { until: now + memoryMs, fault, message });
+    this.#refusals.giveUpIfHopeless(held.adapter, now);
   }
 
   /** Also one that has not come up yet: it will be cordoned when it does. */

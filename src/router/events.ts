@@ -83,7 +83,8 @@ export type RouterEvent =
     }
   /** Its caller left, waiting or running. */
   | { readonly type: 'cancelled'; readonly ticket: TicketId }
-  | { readonly type: 'ended'; readonly ticket: TicketId; readonly outcome: Outcome }
+  /** `gone`: of one that is `missing`, why it will not be there when it is loaded again either, for people. */
+  | { readonly type: 'ended'; readonly ticket: TicketId; readonly outcome: Outcome; readonly gone?: string | undefined }
   | { readonly type: 'loaded'; readonly backend: BackendName; readonly adapter: AdapterId }
   /** `fault` says whose: the adapter's (no use trying again soon) or the backend's. The adapter is known not to be loaded. */
   | {

@@ -249,7 +249,7 @@ export class Router {
   }
 
   /** Who was sent back goes to the front of the line for one more attempt; the third dispatch does not exist. */
-  #ended({ ticket: id, outcome }: Event<'ended'>, now: number): void {
+  #ended({ ticket: id, outcome, gone }: Event<'ended'>, now: number): void {
     const ticket = this.state.tickets.get(id);
     if (ticket === undefined || ticket.place.kind !== 'running') return;
     const { backend, held } = ticket.place;
@@ -261,7 +261,12 @@ export class Router {
     }
     this.#ejections.unanswered(ticket, backend, { outcome, now });
     if (!isSentBack(outcome)) return forget(this.state, ticket);
-    if (outcome === 'missing' && held !== undefined) this.#slots.reload(backend.name, held, now);
+    if (outcome === 'missing' && held !== undefined) {
+      if (gone === undefined) this.#slots.reload(backend.name, held, now);
+      else this.#backends.lacks(backend, held, { message: gone, now });
+      const failure = this.#lines.refusals.hopeless(ticket.target, now, ticket);
+      if (failure !== undefined) return this.#lines.refusals.failed(ticket, failure);
+    }
     if (outcome === 'refused' && held !== undefined) this.#quarantines.unsent(held, id);
     const refusal = refusalOf(this.state, ticket, { outcome, backend: backend.name });
     if (refusal !== undefined) return this.#lines.refusals.reject(ticket, refusal);

@@ -210,6 +210,16 @@ test('a name that the service does not know is asked of the engine that has its 
   expect(answer.text).toContain(await both.words(5));
 });
 
+test('a name that two services do not know is the same error as with one', async () => {
+  const [first, second] = [await hosted(), await hosted()];
+  const two = await house([service(first.url, { name: 'first' }), service(second.url, { name: 'second' })]);
+  expect(await two.ask('my-model@40')).toMatchObject({
+    status: 422,
+    code: 'checkpoint_not_servable',
+    message: expect.stringMatching(/no model "run\/000040".*does not exist/),
+  });
+});
+
 test.each<[string, HostedOptions, object, RegExp]>([
   ['asks for a key', { key: 'secret' }, {}, /asks for an API key.*keyFile/],
   ['has no list of models', { listless: true }, {}, /`health` to .*none/],

@@ -25,6 +25,38 @@ describe('a service that finds checkpoints by their names', () => {
   );
 
   promise(
+    'is asked for a name that it does not know once in a while, and who asks for that is told so',
+    `>> up service slots=1000 models=m holds=m@5
+     >> arrived 1 m@5
+     << dispatch 1 service resident
+     >> arrived 2 m@5
+     << dispatch 2 service resident
+     >> ended 1 missing gone=it_has_no_model
+     << reject 1 checkpoint_not_servable
+     >> arrived 3 m@5
+     << reject 3 checkpoint_not_servable
+     >> ended 2 missing gone=it_has_no_model
+     << reject 2 checkpoint_not_servable
+     @ 30001
+     >> arrived 4 m@5
+     << load service m@5 room
+     >> loaded service m@5
+     << dispatch 4 service room`,
+  );
+
+  promise(
+    'sends who asked for a name that it does not know on, to the next that could serve it',
+    `>> up first slots=1000 models=m holds=m@5
+     >> up gpu-0 slots=1
+     >> arrived 1 m@5
+     << dispatch 1 first resident
+     >> ended 1 missing gone=it_has_no_model
+     << load gpu-0 m@5 room
+     >> loaded gpu-0 m@5
+     << dispatch 1 gpu-0 room`,
+  );
+
+  promise(
     'that is missing is not replaced by an engine that serves the base',
     `>> up gpu-0 slots=4
      >> arrived 1 m@80 hosted=yes

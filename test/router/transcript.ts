@@ -83,7 +83,7 @@ export function parse(text: string): RouterEvent {
       case 'cancelled':
         return { type, ticket: Number(first) };
       case 'ended':
-        return { type, ticket: Number(first), outcome: second || 'done' };
+        return { type, ticket: Number(first), outcome: second || 'done', gone: options.get('gone') };
       case 'loaded':
       case 'unloaded':
       case 'unloadFailed':
