@@ -6,7 +6,7 @@ import type { Effect } from './effects.ts';
 import type { Failure } from './failures.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Held, RouterState } from './state.ts';
-import { isReady } from './state.ts';
+import { isReady, isService } from './state.ts';
 
 /** A quarantine lasts as long as the first times the engines that died, up to this. */
 const TIMES_MAX = 24;
@@ -86,8 +86,9 @@ export class Quarantines {
     this.#state = parts.state;
   }
 
-  /** Before what it held is forgotten. */
+  /** Before what it held is forgotten. Into a service nothing is loaded that it could die of. */
   goingDown(backend: BackendState, now: number): void {
+    if (isService(backend)) return;
     backend.suspects = [...backend.held.values()].flatMap((held): Suspect[] => {
       if (held.residency.state === 'loading') return [{ held, seen: 'load' }];
       return held.tried !== undefined && now - held.tried.at < FIRST_MS ? [{ held, seen: 'request' }] : [];

@@ -220,6 +220,20 @@ test('a name that two services do not know is the same error as with one', async
   });
 });
 
+// Nothing is loaded into a service, so that no adapter can be what it died of.
+test('a service that ends in the middle of an answer makes no adapter a suspect', async () => {
+  const services = await hosted({ models: { 'run/000005': 'never' } });
+  const engine = await vllm();
+  const both = await house([{ name: 'gpu-0', url: engine.url }, service(services.url)]);
+  await both.admin('POST', '/backends/gpu-0/drain', { force: true });
+  const stream = await both.post('/v1/chat/completions', { model: 'my-model@5', messages: [], stream: true });
+  await services.die();
+  expect(await stream.text()).toContain('backend_error');
+  await until(() => both.happenings.some((one) => one.type === 'backend' && one.state === 'down'));
+  await both.admin('DELETE', '/backends/gpu-0/drain');
+  expect(await both.ask('my-model@5')).toMatchObject({ status: 200, model: 'my-model@5' });
+});
+
 test.each<[string, HostedOptions, object, RegExp]>([
   ['asks for a key', { key: 'secret' }, {}, /asks for an API key.*keyFile/],
   ['has no list of models', { listless: true }, {}, /`health` to .*none/],

@@ -3,7 +3,7 @@ import { type Said, type Stand, serve, speak } from './server.ts';
 
 export interface HostedOptions {
   readonly bases?: readonly string[];
-  /** Model's name there -> the words of its weights; 'never': it is asked, and does not answer. */
+  /** Model's name there -> the words of its weights; 'never': it begins a stream, and says no more. */
   readonly models?: Readonly<Record<string, string>>;
   /** Requests without it are refused. */
   readonly key?: string;
@@ -45,7 +45,10 @@ export async function hosted(options: HostedOptions = {}): Promise<Stand & { mod
             'This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?',
             null,
           );
-        if (words === 'never') return 'later';
+        if (words === 'never') {
+          response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': wait\n\n');
+          return 'later';
+        }
         return speak(asked, response, { words, model: `resolved/${model}#1` });
       }
       default:
