@@ -48,7 +48,20 @@ export const HEADER_POLICY = {
     ],
   },
   response: {
-    stripped: [...HOP_BY_HOP, 'content-length', 'x-request-id'],
+    stripped: [
+      ...HOP_BY_HOP,
+      'content-length',
+      'x-request-id',
+      // Rules for the host of a service, which a browser would keep for the gateway's; which pages may read is settled here.
+      'strict-transport-security',
+      'alt-svc',
+      'access-control-allow-origin',
+      'access-control-allow-credentials',
+      'access-control-expose-headers',
+      // LoRAX's: a path on the engine's machine.
+      'x-adapter-id',
+      'x-adapter-source',
+    ],
     added: [
       'connection',
       'keep-alive',

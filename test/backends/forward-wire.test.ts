@@ -56,6 +56,23 @@ describe('heads and trailers', () => {
     expect(headers).toMatchObject({ ...many, 'x-large': large });
   });
 
+  // A page of the gateway would keep to a service's rules for its own host; LoRAX tells callers a path on its machine.
+  test('what an engine says of its own host, to pages, or of its files stays behind', async () => {
+    const theirs = {
+      'access-control-allow-origin': '*',
+      'access-control-expose-headers': 'X-Request-ID',
+      'alt-svc': 'h3=":443"; ma=86400',
+      'strict-transport-security': 'max-age=31536000; includeSubDomains; preload',
+      'x-adapter-id': '/data/adapters/x',
+      'x-adapter-source': 'local',
+    };
+    const lines = Object.entries(theirs).map(([name, value]) => `${name}: ${value}\r\n`);
+    const port = await rawEngine((socket) => socket.write(json(200, {}, lines.join(''))));
+    const { port: at } = await gateway(port);
+    const { headers } = await ask(at);
+    for (const name of Object.keys(theirs)) expect(headers).not.toHaveProperty(name);
+  });
+
   test('several cookies stay several', async () => {
     const port = await rawEngine((socket) => socket.write(json(200, {}, 'set-cookie: a=1\r\nset-cookie: b=2\r\n')));
     const { port: at } = await gateway(port);
