@@ -7,7 +7,7 @@ import { earlier } from './order.ts';
 import { type Policy, type Search, servedAt } from './policy.ts';
 import type { Slots } from './slots.ts';
 import type { BackendState, Line, RouterState, Ticket } from './state.ts';
-import { drainsFor, hasRoute, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
+import { drainsFor, enginesOf, hasRoute, holdersOf, isLoadingAnywhere, isOpen, isUnloading, serves } from './state.ts';
 
 /** Whatever else may come to be drained is looked for so often, ms: no event tells. */
 const LOOK_MS = 1000;
@@ -101,13 +101,13 @@ export class Giving {
     this.#slots.drain(drained.backend, drained.victim, { why, heir: adapter, now });
   }
 
-  #candidates({ adapter, target }: Line, now: number): BackendState[] {
-    const candidates = [];
+  #candidates({ adapter, target, tickets }: Line, now: number): readonly BackendState[] {
+    const candidates: BackendState[] = [];
     for (const backend of this.#state.backends.values()) {
       const could = serves(backend, target) && !backend.held.has(adapter);
       if (could && failureOf(this.#state, backend.name, adapter, now) === undefined) candidates.push(backend);
     }
-    return candidates;
+    return tickets.length > 0 ? candidates : enginesOf(candidates);
   }
 
   #drain({ adapter, dueAt }: Line, search: Search): void {

@@ -10,7 +10,16 @@ import { earlier } from './order.ts';
 import type { Policy } from './policy.ts';
 import { isKept } from './quarantine.ts';
 import type { Slots } from './slots.ts';
-import { drainsFor, holdersOf, type Publication, type RouterState, serves } from './state.ts';
+import {
+  type BackendState,
+  drainsFor,
+  enginesOf,
+  holdersOf,
+  isReady,
+  type Publication,
+  type RouterState,
+  serves,
+} from './state.ts';
 
 /** One warm backend for so many requests that run on the old step: a quarter of the batch of an engine. With 16, `latest` moved up to 2 s later, and nobody waited less. */
 const REQUESTS_EACH = 64;
@@ -61,11 +70,22 @@ export class Publications {
   follow(now: number): void {
     for (const publication of this.#state.publications.values()) {
       const { target } = publication;
-      const ready = holdersOf(this.#state, target.adapter).size;
+      const held = holdersOf(this.#state, target.adapter).size;
       const isGone = this.#state.retired.has(target.adapter);
-      if (isGone || (ready === 0 && !this.#isComing(target.adapter))) this.#end(publication);
-      else if (this.#isWarm(publication, ready, now)) this.#promote(publication);
+      if (isGone || (held === 0 && !this.#isComing(target.adapter))) this.#end(publication);
+      else if (this.#isWarm(publication, held, now)) this.#promote(publication);
     }
+  }
+
+  /** Who could load it now, or has it. Of a service nobody knows whether it has it: it counts where no engine could. */
+  #able(target: AdapterTarget, now: number): readonly BackendState[] {
+    const { adapter } = target;
+    const able = [...this.#state.backends.values()].filter(
+      (backend) =>
+        serves(backend, target) &&
+        (backend.held.has(adapter) || failureOf(this.#state, backend.name, adapter, now) === undefined),
+    );
+    return enginesOf(able);
   }
 
   /** Not so when it was retired, or when no engine could load it. */
@@ -74,11 +94,14 @@ export class Publications {
     return !retired.has(adapter) && (lines.get(adapter)?.publish !== undefined || loading.has(adapter));
   }
 
-  #isWarm(publication: Publication, ready: number, now: number): boolean {
-    if (ready > 0) publication.until ??= now + this.#parts.options.latestWithinMs;
+  #isWarm(publication: Publication, held: number, now: number): boolean {
+    if (held > 0) publication.until ??= now + this.#parts.options.latestWithinMs;
     const isDue = publication.until !== undefined && now >= publication.until;
+    const { target } = publication;
+    const able = this.#able(target, now);
+    const ready = able.filter((backend) => isReady(backend.held.get(target.adapter))).length;
     const missing = this.#needed(publication) - ready;
-    return missing <= 0 || isDue || (!this.#spread(publication.target, missing, now) && ready > 0);
+    return missing <= 0 || isDue || (!this.#spread(target, { able, missing, now }) && held > 0);
   }
 
   /** Backends: as many as the old one's requests need, no more than they keep busy. */
@@ -95,17 +118,15 @@ export class Publications {
   }
 
   /** Has it loaded on so many more backends, as far as there is room. Returns whether any load of it is on its way. */
-  #spread(target: AdapterTarget, missing: number, now: number): boolean {
+  #spread(
+    target: AdapterTarget,
+    { able, missing, now }: { able: readonly BackendState[]; missing: number; now: number },
+  ): boolean {
     const { policy, slots } = this.#parts;
     const { adapter } = target;
     let coming = (this.#state.loading.get(adapter) ?? 0) + drainsFor(this.#state, adapter).size;
     for (; coming < missing; coming++) {
-      const candidates = [...this.#state.backends.values()].filter(
-        (backend) =>
-          serves(backend, target) &&
-          !backend.held.has(adapter) &&
-          failureOf(this.#state, backend.name, adapter, now) === undefined,
-      );
+      const candidates = able.filter((backend) => !backend.held.has(adapter));
       const claim = { target, class: 'rollout', cause: 'publish' } as const;
       const home = policy.home(this.#state, { candidates, claim, now });
       if (home === undefined) break;

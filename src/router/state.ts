@@ -260,6 +260,12 @@ export function takesAllOf(backend: BackendState, other: BackendState): boolean 
 /** It finds checkpoints by their names; no files, no slots. */
 export const isService = ({ models }: BackendState): boolean => models !== undefined;
 
+/** Those that load files; all, where there are none. */
+export function enginesOf(backends: readonly BackendState[]): readonly BackendState[] {
+  const engines = backends.filter((backend) => !isService(backend));
+  return engines.length > 0 ? engines : backends;
+}
+
 /** Undefined: all there are. */
 const hasAll = <T>(own: ReadonlySet<T> | undefined, others: ReadonlySet<T> | undefined): boolean =>
   own === undefined || (others !== undefined && [...others].every((one) => own.has(one)));

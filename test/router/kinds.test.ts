@@ -88,6 +88,46 @@ describe('an engine beside a service', () => {
   );
 });
 
+describe('the newest checkpoint of a model that both serve', () => {
+  promise(
+    'is warm when an engine has loaded it: of a service nobody knows whether it has it',
+    `>> up a-service slots=1000 models=m
+     >> up gpu-0 slots=1
+     >> published m@1
+     << load gpu-0 m@1 publish
+     >> arrived 1 m@1
+     >> loaded gpu-0 m@1
+     << dispatch 1 gpu-0 publish
+     << promote m id-m@1`,
+  );
+
+  promise(
+    'has an engine load it, though it is asked of the service already',
+    `>> up a-service slots=1000 models=m holds=m@1
+     >> up gpu-0 slots=1
+     >> published m@1
+     << load gpu-0 m@1 publish
+     >> loaded gpu-0 m@1
+     << promote m id-m@1`,
+  );
+
+  promise(
+    'is left to the service where no engine can load it, or where it has no files',
+    `>> up a-service slots=1000 models=m,n
+     >> up gpu-0 slots=1
+     >> published m@1
+     << load gpu-0 m@1 publish
+     >> loadFailed gpu-0 m@1 adapter rank
+     << load a-service m@1 publish
+     >> loaded a-service m@1
+     << promote m id-m@1
+     >> published n@1 hosted=yes
+     << load a-service n@1 publish
+     >> loaded a-service n@1
+     << promote n id-n@1`,
+  );
+});
+
 describe('a route that an engine lacks', () => {
   promise(
     'is never asked of it, though it alone holds the adapter: another one loads it beside',
