@@ -14,8 +14,13 @@ export const isGivenUp = (chunk: Buffer): boolean => chunk.includes(GIVEN_UP);
 
 /** Only as a key: in what a model says, quotes are escaped. */
 const ERROR_KEY = Buffer.from('{"error":');
-/** LoRAX has no code in its streams, but a type for each status that it gives elsewhere (router/src/server.rs). */
-const STATUS_OF_TYPE: Readonly<Record<string, number>> = { generation: 424, overloaded: 429, validation: 422 };
+/** Where a stream's error has no status for a code: OpenAI's type of a caller's mistake, and LoRAX's types (router/src/server.rs). */
+const STATUS_OF_TYPE = new Map([
+  ['invalid_request_error', 400],
+  ['generation', 424],
+  ['overloaded', 429],
+  ['validation', 422],
+]);
 
 /**
  * The status of the error that these events of a stream tell of; undefined: of none. Streams begin with 200, so that a caller's own mistake comes
@@ -26,8 +31,8 @@ export function streamedError(events: Buffer | undefined): number | undefined {
   // LoRAX writes no space.
   const told = /^data: ?(\{"error":.*)$/m.exec(events.toString('utf8'))?.[1];
   if (told === undefined) return undefined;
-  const { code } = engineError(told, 500);
-  const kind = /"error_type":"(\w+)"/.exec(told)?.[1] ?? '';
-  const status = STATUS_OF_TYPE[kind] ?? Number(code);
-  return status >= 400 && status <= 599 ? status : 500;
+  const { code, type } = engineError(told, 0);
+  const status = Number(code);
+  if (status >= 400 && status <= 599) return status;
+  return STATUS_OF_TYPE.get(/"error_type":"(\w+)"/.exec(told)?.[1] ?? type) ?? 500;
 }

@@ -143,6 +143,7 @@ describe('an engine that fails in the middle of a stream', () => {
     ['vLLM, in one piece', [`data: ${vllm}\n\ndata: [DONE]\n\n`], 500],
     ['SGLang', [`data: ${sglang}\n\n`, 'data: [DONE]\n\n'], 400],
     ['OpenAI', ['data: {"error": {"message": "sorry", "type": "server_error", "code": null}}\n\n'], 500],
+    ['OpenAI, of its caller', ['data: {"error":{"message":"no","type":"invalid_request_error","code":null}}\n\n'], 400],
     ['LoRAX', [lorax('generation')], 424],
     ['LoRAX, of its caller', [lorax('validation')], 422],
     ['LoRAX, of itself', [lorax('incomplete_generation')], 500],
