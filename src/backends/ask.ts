@@ -34,6 +34,13 @@ export class NoAnswer extends Error {
 /** Nobody listens there: no process does what it did. */
 export const isNobodyThere = ({ cause }: NoAnswer): boolean => describe(cause).code === 'ECONNREFUSED';
 
+/** For a question that the server hands on to what computes, which answers nobody in the middle of a prefill or a load. */
+export const unlessLate = <T>(asking: Promise<T>, otherwise: T): Promise<T> =>
+  asking.catch((error: unknown) => {
+    if (error instanceof NoAnswer && error.kind === 'late') return otherwise;
+    throw error;
+  });
+
 /** `/metrics` grows with every combination of adapters that ever ran together: megabytes are real, tens of them are not. */
 const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 

@@ -3,7 +3,7 @@
 // Facts are of its source of 2026-05 (router/src/server.rs, lib.rs, infer.rs, loader.rs; launcher/src/main.rs).
 import { z } from 'zod';
 import { as, type BaseName, type Weights } from '../domain.ts';
-import { type Answer, ask, type Line } from './ask.ts';
+import { type Answer, ask, type Line, unlessLate } from './ask.ts';
 import { type Dialect, type Driver, type LoadOutcome, type Probe, WITHOUT_FILES } from './driver.ts';
 import { askedForKey, isKeyless, parseJson, unanswered } from './model-list.ts';
 import { seriesOf } from './prometheus.ts';
@@ -53,8 +53,9 @@ export function createLoraxDriver(options: LoraxOptions): Driver {
 
 async function probe({ slots, ...line }: LoraxOptions, signal: AbortSignal): Promise<Probe> {
   const get = (path: string) => ask(line, { path }, signal);
-  const [health, about, metrics] = await Promise.all([get('/health'), get('/info'), get('/metrics')]);
-  if (health.status === 503) throw new Error(`${line.url} answers, but is unhealthy (GET /health gave 503)`);
+  const asking = unlessLate<Answer | undefined>(get('/health'), undefined);
+  const [health, about, metrics] = await Promise.all([asking, get('/info'), get('/metrics')]);
+  if (health?.status === 503) throw new Error(`${line.url} answers, but is unhealthy (GET /health gave 503)`);
   if (isKeyless(about)) throw askedForKey(line, '/info', about);
   const said = about.status === 200 ? info.safeParse(parseJson(about.text)).data : undefined;
   if (said === undefined)

@@ -3,7 +3,7 @@
 // A name without "base:" before it is served by the base, without a word, and so is one on a route that does not obey adapters.
 import { z } from 'zod';
 import type { AdapterId, Checkpoint, Weights } from '../domain.ts';
-import { type Answer, ask, type Line, NoAnswer } from './ask.ts';
+import { type Answer, ask, type Line, unlessLate } from './ask.ts';
 import {
   type Dialect,
   type Driver,
@@ -59,7 +59,8 @@ export function createSglangDriver({ slots, ...line }: Line & { readonly slots?:
 async function probe(line: Line, slots: number | undefined, signal: AbortSignal): Promise<Probe> {
   const get = (path: string) => ask(line, { path }, signal);
   // Not /health: that is a generation, which takes a second at least and all of a prefill that is under way.
-  const [models, metrics, info] = await Promise.all([get('/v1/models'), get('/metrics'), askInfo(line, signal)]);
+  const asking = unlessLate<ServerInfo | undefined>(askInfo(line, signal), {});
+  const [models, metrics, info] = await Promise.all([get('/v1/models'), get('/metrics'), asking]);
   if (isKeyless(models)) throw askedForKey(line, '/v1/models', models);
   const listed = readModelList(models);
   if (listed === undefined || info === undefined) throw notSglang(line);
@@ -81,17 +82,11 @@ async function probe(line: Line, slots: number | undefined, signal: AbortSignal)
 
 /** Older versions know it by the second name alone; newer ones write a warning into their log for each question by that name. */
 async function askInfo(line: Line, signal: AbortSignal): Promise<ServerInfo | undefined> {
-  try {
-    for (const path of ['/server_info', '/get_server_info']) {
-      const { status, text } = await ask(line, { path }, signal);
-      if (status === 200) return serverInfo.safeParse(parseJson(text)).data;
-    }
-    return undefined;
-  } catch (error) {
-    // It asks the scheduler, which answers nobody in the middle of a prefill or a load.
-    if (error instanceof NoAnswer && error.kind === 'late') return {};
-    throw error;
+  for (const path of ['/server_info', '/get_server_info']) {
+    const { status, text } = await ask(line, { path }, signal);
+    if (status === 200) return serverInfo.safeParse(parseJson(text)).data;
   }
+  return undefined;
 }
 
 const notSglang = ({ url }: Line): Error =>

@@ -103,21 +103,25 @@ test('an older SGLang is told the adapter where it looks for it, and no request 
   expect(await one.ask('base')).toMatchObject({ status: 200, text: 'base' });
 });
 
-// Its /health is a generation that takes a second at least, and its /server_info asks the scheduler: in a long prefill both are late.
-test('SGLang in a long prefill is up, and keeps what it holds', async () => {
-  const engine = await sglang();
-  const backends = [{ name: 'gpu-0', kind: 'sglang', url: engine.url }];
-  const probe = { everyMs: 20, timeoutMs: 100 };
+// SGLang's /health is a generation that takes a second at least, and its /server_info asks the scheduler; LoRAX's /health asks the shard: in a long
+// prefill, or while they load, all are late.
+test.each([
+  ['sglang', sglang, 'GET /v1/models', 'POST /load_lora_adapter'],
+  ['lorax', lorax, 'GET /info', 'POST /generate'],
+] as const)('%s in a long prefill is up, and keeps what it holds', async (kind, start, look, load) => {
+  const engine = await start();
+  const backends = [{ name: 'gpu-0', kind, url: engine.url }];
+  const probe = { everyMs: 20, timeoutMs: 300 };
   const one = await setUp({ urls: [], latest: 'published', config: { backends, probe } });
   await one.write(5);
   expect((await one.ask('my-model@5')).status).toBe(200);
   engine.busy.isInPrefill = true;
-  const looks = () => engine.asked.filter(({ route }) => route === 'GET /v1/models').length;
+  const looks = () => engine.asked.filter(({ route }) => route === look).length;
   const before = looks();
   await until(() => looks() > before + 4);
   expect(await one.ask('my-model@5')).toMatchObject({ status: 200, model: 'my-model@5' });
   expect(one.happenings.filter(({ type }) => type === 'backend')).toEqual([]);
-  expect(engine.asked.filter(({ route }) => route === 'POST /load_lora_adapter')).toHaveLength(1);
+  expect(engine.asked.filter(({ route }) => route === load)).toHaveLength(1);
 });
 
 test('SGLang whose base has a colon in its name is not used, and /ready says what to do', async () => {

@@ -1,6 +1,6 @@
 // LoRAX's surface as its source of 2026-05 has it, and its quirks: loads at the first request, names an adapter by its path, says "null" for the
 // model, takes no notice of `model` on /v1/embeddings, and refuses a field that is there twice (serde).
-import { type Asked, type Said, type Stand, serve, speak, weightsIn } from './server.ts';
+import { type Asked, type Busy, type Said, type Stand, serve, speak, weightsIn } from './server.ts';
 
 const error = (status: number, message: string, error_type: string): Said => ({
   status,
@@ -22,7 +22,9 @@ export const LORAX_REFUSALS = {
   input: error(422, 'Input validation error: `inputs` must be shorter', 'validation'),
 } satisfies Record<string, Said>;
 
-export async function lorax({ base = 'base' }: { readonly base?: string } = {}): Promise<Stand> {
+export async function lorax({ base = 'base' }: { readonly base?: string } = {}): Promise<Stand & Busy> {
+  const busy = { isInPrefill: false };
+
   /** Undefined: the base. */
   function weightsFor(adapter: unknown, source: unknown): string | Said {
     if (typeof adapter !== 'string' || adapter === '' || adapter === base) return 'base';
@@ -49,7 +51,8 @@ export async function lorax({ base = 'base' }: { readonly base?: string } = {}):
   const stand = await serve((asked, response) => {
     switch (asked.route) {
       case 'GET /health':
-        return { status: 200, json: null };
+        // Asked of the shard, which answers nobody while it loads or fills a prompt in.
+        return busy.isInPrefill ? 'later' : { status: 200, json: null };
       case 'GET /info':
         return { status: 200, json: { model_id: base, version: '0.1.0', max_total_tokens: 2048 } };
       case 'GET /metrics':
@@ -69,5 +72,5 @@ export async function lorax({ base = 'base' }: { readonly base?: string } = {}):
         return undefined;
     }
   });
-  return stand;
+  return Object.assign(stand, { busy });
 }

@@ -38,6 +38,11 @@ export interface Stand {
   die(): Promise<void>;
 }
 
+/** What computes answers nothing before its prefill is over; the server in front of it does. */
+export interface Busy {
+  readonly busy: { isInPrefill: boolean };
+}
+
 /** `answer` returns undefined where it has written for itself, or there is no such route; 'later' where it will write, or never does. */
 export async function serve(
   answer: (asked: Asked, response: ServerResponse) => Said | 'later' | undefined,

@@ -1,5 +1,5 @@
 // SGLang's surface as its source of 2026 has it, and its quirks: the silent base, the silent reload, the name behind the first colon, its own shapes.
-import { type Asked, type Said, type Stand, serve, speak, weightsIn } from './server.ts';
+import { type Asked, type Busy, type Said, type Stand, serve, speak, weightsIn } from './server.ts';
 
 export interface SglangOptions {
   /** --served-model-name. */
@@ -30,11 +30,9 @@ export const SGLANG_REFUSALS = {
   tooOld: { status: 404, json: { detail: 'Not Found' } },
 } satisfies Record<string, Said>;
 
-export interface Sglang extends Stand {
+export interface Sglang extends Stand, Busy {
   /** What it holds now, name -> path. */
   readonly registry: ReadonlyMap<string, string>;
-  /** Its scheduler answers nothing before the prefill is over. */
-  readonly busy: { isInPrefill: boolean };
 }
 
 export async function sglang({
