@@ -29,27 +29,29 @@ export async function checkNeighbour(socket: Socket): Promise<void> {
 export async function userOf({
   remoteAddress = '',
   remotePort = 0,
+  localAddress = '',
   localPort = 0,
 }: Socket): Promise<number | undefined> {
-  const address = hexOf(remoteAddress);
-  const ports = [remotePort, localPort].map((port) => port.toString(16).toUpperCase().padStart(4, '0'));
+  // Both ends, whole: of one end alone there may be another connection, which the kernel gives to root until somebody has accepted it.
+  const theirs = endOf(remoteAddress, remotePort);
+  const here = endOf(localAddress, localPort);
   // By the process, for a hardened unit sees no other part of /proc (ProcSubset=pid).
   for (const table of ['/proc/self/net/tcp', '/proc/self/net/tcp6']) {
     for (const line of (await readFile(table, 'latin1').catch(() => '')).split('\n')) {
       const [, local = '', remote = '', state, , , , user] = line.trim().split(/ +/);
-      const [host = '', port] = local.split(':');
-      if (port !== ports[0] || !remote.endsWith(`:${ports[1]}`) || state !== ESTABLISHED) continue;
-      if (host === address || host === MAPPED + address) return Number(user);
+      if (state === ESTABLISHED && bare(local) === theirs && bare(remote) === here) return Number(user);
     }
   }
   return undefined;
 }
 
+const bare = (end: string): string => (end.startsWith(MAPPED) ? end.slice(MAPPED.length) : end);
+
 /** As the kernel writes it: 32-bit words in the machine's byte order. Of IPv6, the one loopback address is enough. */
-function hexOf(address: string): string {
+function endOf(address: string, port: number): string {
   const bytes =
     address === '::1' ? [...Array(12).fill(0), 0, 0, 0, 1] : address.replace('::ffff:', '').split('.').map(Number);
   const words = Buffer.from(bytes);
   if (endianness() === 'LE' && words.length % 4 === 0) words.swap32();
-  return words.toString('hex').toUpperCase();
+  return `${words.toString('hex')}:${port.toString(16).padStart(4, '0')}`.toUpperCase();
 }

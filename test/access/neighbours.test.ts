@@ -1,6 +1,6 @@
 // Who of this machine's users may use the admin API before there is an admin key.
 import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { userOf } from '../../src/access/neighbours.ts';
@@ -14,7 +14,7 @@ afterEach(() => {
 });
 
 /** Connected as that user: the kernel keeps the one that made the socket. Only root may become another. */
-async function connectAs(user: number, to: { host: string; port: number }): Promise<Socket> {
+async function connectAs(user: number, to: NetConnectOpts): Promise<Socket> {
   process.seteuid?.(user);
   try {
     const socket = connect(to);
@@ -63,6 +63,27 @@ describe.runIf(own === 0)('another user of the machine', () => {
     }
     expect(running.gateway.access.keys.hasAny()).toBe(false);
     expect(await ask(await connectAs(own, at(running.adminUrl)), 'GET /admin/v1/models')).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  test('is not taken for one whose connection to another address has the same two ports', async () => {
+    const listen = async (host: string, at = 0) => {
+      const server = createServer().listen(at, host);
+      open.push(server);
+      await once(server, 'listening');
+      return { server, port: (server.address() as { port: number }).port };
+    };
+    const first = await listen('127.0.0.1');
+    const second = await listen('127.0.0.2', first.port);
+    const local = await listen('127.0.0.3'); // a port that is free there, and then used by both
+    local.server.close();
+    const from = { localAddress: '127.0.0.3', localPort: local.port, port: first.port };
+    const accepted = [first, second].map(({ server }) => once(server, 'connection') as Promise<[Socket]>);
+    await connectAs(NOBODY, { ...from, host: '127.0.0.1' });
+    await connectAs(own, { ...from, host: '127.0.0.2' });
+    const sockets = (await Promise.all(accepted)).flat();
+    open.push(...sockets);
+    const users = await Promise.all(sockets.map(userOf));
+    expect(users).toEqual([NOBODY, own]);
   });
 
   test('asks models, and with an admin key may what its scope says', async () => {
