@@ -1,6 +1,6 @@
 // The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
 import type { Logger } from 'pino';
-import { keyVariables } from '../config.ts';
+import { isLoopback, keyVariables } from '../config.ts';
 import { diskError } from '../disk-error.ts';
 import { as, type BackendName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
@@ -10,9 +10,9 @@ import type { EngineRow } from '../registry/store.ts';
 import { BACKOFF } from './backoff.ts';
 import { Engine } from './engine.ts';
 import { LogFile } from './log-file.ts';
-import { findPort, isFree } from './ports.ts';
+import { findPort, isFree, portOf } from './ports.ts';
 import { programOf } from './program.ts';
-import { backendOf, commandOf } from './spec.ts';
+import { backendOf, commandOf, portIn } from './spec.ts';
 import { servedBy, usableRoot, wantedOf } from './wanted.ts';
 
 export interface EnginesParts {
@@ -119,8 +119,7 @@ export class Engines {
     this.#checkName(name);
     this.#coming.set(name, 0);
     try {
-      const port = await this.#port(request.port);
-      this.#coming.set(name, port);
+      const port = await this.#port(name, portIn(request.flags) ?? request.port);
       const root = await usableRoot(wanted, request.root);
       const { base, rank, model } = wanted;
       const { waitMs, flags } = request;
@@ -252,12 +251,29 @@ export class Engines {
       throw conflict(`there is a backend "${name}" already; choose another name`);
   }
 
-  async #port(wanted: number | undefined): Promise<number> {
-    const taken = new Set([...this.all().map(({ spec }) => Number(new URL(spec.url).port)), ...this.#coming.values()]);
-    const port = wanted ?? (await findPort(taken));
+  /** A free one, which is this engine's from now on. */
+  async #port(name: string, wanted: number | undefined): Promise<number> {
+    const claim = (port: number) => {
+      const isHeld = this.#holderOf(port, name) !== undefined;
+      if (!isHeld) this.#coming.set(name, port);
+      return !isHeld;
+    };
+    const port = wanted === undefined ? await findPort(claim) : claim(wanted) && (await isFree(wanted)) && wanted;
     if (port === undefined) throw conflict('no port from 8100 to 8999 is free: give one with --port');
-    if (wanted === undefined || (!taken.has(port) && (await isFree(port)))) return port;
-    throw conflict(`port ${port} is taken ("lsof -i :${port}" says by whom): give another, or leave --port out`);
+    if (port !== false) return port;
+    const holder = this.#holderOf(wanted ?? 0, name) ?? `"lsof -i :${wanted}" says by whom`;
+    throw conflict(`port ${wanted} is taken (${holder}): give another, or leave --port out`);
+  }
+
+  /** Who has spoken for a port, though nothing may listen there now; undefined: nobody. */
+  #holderOf(port: number, asking: string): string | undefined {
+    const isHere = (url: string) => isLoopback(new URL(url).hostname.replace(/[[\]]/g, ''));
+    const backend = this.#parts.gateway.config.backends.find(({ url }) => portOf(url) === port && isHere(url));
+    if (backend !== undefined) return `backend "${backend.name}"`;
+    const started = this.all().find(({ spec }) => portOf(spec.url) === port)?.row.name;
+    const [coming] = [...this.#coming].find(([name, its]) => its === port && name !== asking) ?? [];
+    const engine = started ?? coming;
+    return engine === undefined ? undefined : `engine "${engine}"`;
   }
 }
 

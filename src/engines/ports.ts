@@ -4,10 +4,18 @@ import { createServer } from 'node:net';
 const FIRST = 8100;
 const LAST = 8999;
 
-/** Undefined: none is. `taken`: those that are spoken for, though nothing listens there now. */
-export async function findPort(taken: ReadonlySet<number>): Promise<number | undefined> {
-  for (let port = FIRST; port <= LAST; port++) if (!taken.has(port) && (await isFree(port))) return port;
+/**
+ * Undefined: none is. `claim` says whether nobody has spoken for it, though nothing may listen there now, and makes it the caller's before it is
+ * looked at: two who look at once find two.
+ */
+export async function findPort(claim: (port: number) => boolean): Promise<number | undefined> {
+  for (let port = FIRST; port <= LAST; port++) if (claim(port) && (await isFree(port))) return port;
   return undefined;
+}
+
+export function portOf(url: string): number {
+  const { port, protocol } = new URL(url);
+  return Number(port || (protocol === 'https:' ? 443 : 80));
 }
 
 export function isFree(port: number): Promise<boolean> {

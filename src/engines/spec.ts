@@ -59,8 +59,6 @@ export function commandOf({
       throw refused(
         `--${name} is not taken: an engine of the gateway's own is reached by it alone, at a port of this machine. Start such an engine yourself, and list it under "backends" in the config`,
       );
-  const said = Number(flagIn(flags, 'port') ?? port);
-  if (!Number.isInteger(said) || said < 1 || said > 65_535) throw refused(`--port ${flagIn(flags, 'port')} is no port`);
   const adapters: [string, string?][] =
     rank === undefined
       ? []
@@ -79,13 +77,25 @@ export function commandOf({
   ];
   const count = (name: string) => Number(flagIn([...argv, ...flags], name)) || undefined;
   const host = flagIn(flags, 'host') ?? '127.0.0.1';
+  const reached = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
+  const url = `http://${reached}:${portIn(flags) ?? port}`;
+  if (!URL.canParse(url)) throw refused(`--host ${JSON.stringify(host)} is no address`);
   return {
     argv: [...argv, ...flags],
-    url: `http://${host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${said}`,
+    url,
     base: flagIn(flags, 'served-model-name') ?? base,
     slots: rank === undefined && flagIn(flags, 'enable-lora') === undefined ? 1 : count('max-loras'),
     rankMax: count('max-lora-rank'),
   };
+}
+
+/** Where the flags say that it listens; undefined: they do not. @throws StepgateError invalid_request */
+export function portIn(flags: readonly string[]): number | undefined {
+  const text = flagIn(flags, 'port');
+  if (text === undefined) return undefined;
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw refused(`--port ${text} is no port`);
 }
 
 /** The last one's, '' where it has none; undefined: it is not there. As vLLM reads them: `--max_loras 2`, `--max-loras=2`, `--no-enable-lora`. */

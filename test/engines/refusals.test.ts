@@ -3,6 +3,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { findPort } from '../../src/engines/ports.ts';
 import { engineHouse, up, upAsk, VLLM_LIKE } from './house.ts';
 
 const messageOf = ({ status, body }: { status: number; body: unknown }) =>
@@ -67,17 +68,32 @@ test('a name or a port that is taken', async () => {
   const port = await new Promise((resolve) =>
     server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
   );
-  expect(messageOf(await upAsk(house, { own: true, port }))).toMatch(`409 port ${port} is taken`);
+  const taken = `409 port ${port} is taken ("lsof -i :${port}" says by whom)`;
+  expect(messageOf(await upAsk(house, { own: true, port }))).toMatch(taken);
+  expect(messageOf(await upAsk(house, { own: true, flags: [`--port=${port}`] }))).toMatch(taken);
   server.close();
   expect(messageOf(await upAsk(house, { own: true, name: 'gpu-0' }))).toMatch('409 there is a backend "gpu-0" already');
   const { url } = await up(house, { own: true });
   expect(messageOf(await upAsk(house, { own: true }))).toMatch('409 there is an engine "mine" already (up)');
   const same = { own: true, name: 'b', port: Number(new URL(url).port) };
-  expect(messageOf(await upAsk(house, same))).toMatch('is taken');
+  expect(messageOf(await upAsk(house, same))).toMatch('is taken (backend "mine")');
   const flags = ['--port', String(new URL(house.sims[0]?.url ?? '').port)];
-  expect(messageOf(await upAsk(house, { own: true, name: 'b', flags }))).toMatch(/409 .* is backend "gpu-0" already/);
+  expect(messageOf(await upAsk(house, { own: true, name: 'b', flags }))).toMatch('is taken (backend "gpu-0")');
   const twice = await Promise.all([1, 2].map(() => upAsk(house, { own: true, name: 'two' })));
   expect(twice.map(({ status }) => status).sort()).toEqual([202, 409]);
+});
+
+test('engines that are asked for at once are given a port each, and none that a backend of the config has, also while that is down', async () => {
+  const free = (await findPort(() => true)) ?? 0;
+  const house = await engineHouse({ urls: [`http://localhost:${free}`] });
+  await house.write(1);
+  const asked = await Promise.all(['a', 'b', 'c'].map((name) => upAsk(house, { name })));
+  const urls = asked.map(({ status, body }) => `${status} ${(body as { url?: string }).url}`);
+  expect(urls).toHaveLength(new Set(urls).size);
+  for (const url of urls) expect(url).toMatch(/^202 http:\/\/127\.0\.0\.1:\d+$/);
+  expect(urls).not.toContain(`202 http://127.0.0.1:${free}`);
+  const flags = ['--port', `${free}`];
+  expect(messageOf(await upAsk(house, { name: 'd', flags }))).toMatch(`port ${free} is taken (backend "gpu-0")`);
 });
 
 test('where the config says that none is started, none is; where others reach the admin listener, commands have names', async () => {

@@ -68,6 +68,11 @@ describe('flags of the caller', () => {
 
   test('a port that is none is refused', () => {
     expect(() => command(['--port', 'many'])).toThrow('--port many is no port');
+    expect(() => command(['--port'])).toThrow('--port  is no port');
+  });
+
+  test.each([[['--host']], [['--host', 'a b']]])('an address that is none is refused: %j', (flags) => {
+    expect(() => command(flags)).toThrow(/^--host ".*" is no address/);
   });
 });
 
