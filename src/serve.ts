@@ -182,7 +182,12 @@ function openDoors({ house, written, joined, credentials, surroundings }: DoorPa
     journal,
     log,
   });
-  const engines = new Engines({ gateway, rejoin: (change) => reloads.rejoin(change), environment, log });
+  const engines = new Engines({
+    gateway,
+    rejoin: (change) => reloads.rejoin(change),
+    isJoined: (name) => joined.originOf(name) === 'engine',
+    ...{ environment, log },
+  });
   const admin: Door = new Door({
     ...{ key: 'admin', config, tls: adminTls ? credentials.tls : undefined },
     onFull: () => gateway.metrics.connectionRefused('admin'),

@@ -1,8 +1,8 @@
 // `stepgate down NAME`: end an engine that `stepgate up` started, after what runs there. Thin over the admin API.
 import { Command } from 'commander';
-import { AdminClient, type AdminOptions, backend, backends, engine, withAdmin } from './admin-client.ts';
+import { AdminClient, type AdminOptions, backend, backends, check, engine, withAdmin } from './admin-client.ts';
 import { untilDrained } from './drain.ts';
-import type { Terminal } from './terminal.ts';
+import { Failure, type Terminal } from './terminal.ts';
 
 interface DownOptions extends AdminOptions {
   readonly force?: boolean;
@@ -23,14 +23,16 @@ export function downCommand(terminal: Terminal): Command {
       const admin = await AdminClient.of(options, terminal);
       const path = `/engines/${encodeURIComponent(name)}`;
       const { state } = await admin.get(path, engine);
-      const isBackend = (await admin.get('/backends', backends)).data.some((row) => row.name === name);
+      const { data } = await admin.get('/backends', backends);
+      const isBackend = data.some((row) => row.name === name && row.from === 'engine');
       if (isBackend && !options.force && state !== 'stopping') {
         const of = `/backends/${encodeURIComponent(name)}`;
         const first = await admin.ask('POST', `${of}/drain`, { force: true });
-        await untilDrained(backend.parse(first), {
+        const { drain } = await untilDrained(check(first, backend), {
           look: () => admin.get(of, backend),
           terminal: options.json ? undefined : terminal,
         });
+        if (drain == null) throw new Failure(`${name} was taken back while it was drained: it goes on`);
       }
       const answer = await admin.ask('DELETE', options.force ? `${path}?force=true` : path);
       terminal.out(

@@ -18,6 +18,8 @@ import { servedBy, usableRoot, wantedOf } from './wanted.ts';
 export interface EnginesParts {
   readonly gateway: Gateway;
   readonly rejoin: (change: JoinedChange) => Promise<void>;
+  /** Whether the backend of this name is an engine that was joined here: the config may have another one of its name while it is none. */
+  readonly isJoined: (name: BackendName) => boolean;
   /** What engines are started with, besides their own. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
@@ -147,14 +149,18 @@ export class Engines {
     }
   }
 
-  /** Drains it unless forced, then ends it. Joins one that is under way. @throws StepgateError backend_not_found, storage_full */
+  /** Drains it unless forced, then ends it. Joins one that is under way. @throws StepgateError backend_not_found, conflict, storage_full */
   async down(name: string, { who, force }: { readonly who: string; readonly force: boolean }): Promise<void> {
     const engine = this.find(name);
-    const { cordons, fleet } = this.#parts.gateway;
+    const { gateway, isJoined } = this.#parts;
+    const { cordons, fleet } = gateway;
     const backend = engine.row.name;
-    if (!force && fleet.members.has(backend)) {
+    if (!force && isJoined(backend) && fleet.members.has(backend)) {
       cordons.drain(backend, { who, force: true });
       await cordons.untilDrained(backend);
+      if (this.#engines.get(name) !== engine) return; // somebody else has ended it, and another may have its name
+      if (isJoined(backend) && cordons.of(backend) === undefined)
+        throw conflict(`"${name}" was taken back while it was drained: it goes on`);
     }
     const under = this.#downs.get(name) ?? this.#away(name, engine).finally(() => this.#downs.delete(name));
     this.#downs.set(name, under);
@@ -190,8 +196,8 @@ export class Engines {
   }
 
   async #leave({ row: { name } }: Engine): Promise<void> {
-    const { gateway, rejoin } = this.#parts;
-    if (gateway.fleet.members.has(name)) await rejoin({ kind: 'remove', name });
+    const { isJoined, rejoin } = this.#parts;
+    if (isJoined(name)) await rejoin({ kind: 'remove', name });
   }
 
   #make(row: EngineRow): Engine {

@@ -109,6 +109,21 @@ test('it goes on after SIGTERM of the gateway too; killed meanwhile, it is start
   expect(await pidOf()).not.toBe(pid);
 });
 
+test('down ends nothing when the engine is taken back meanwhile', async () => {
+  const body = JSON.stringify({ model: 'my-model@5', prompt: 'hi', max_tokens: 8_000, ignore_eos: true, stream: true });
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body });
+  const down = begin(['down', 'mine', '--admin', admin]);
+  await down.says(/1 request runs there still: my-model@5 1/);
+  await at('drain', 'mine', '--off');
+  expect(await down.ended).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('mine was taken back while it was drained: it goes on'),
+  });
+  await answer.body?.cancel();
+  expect((await at('ps')).out).toMatch(/^mine +up +\d\/4/m);
+});
+
 test('logs -f ends with down', async () => {
   const pid = await pidOf();
   const following = begin(['logs', 'mine', '-f', '--admin', admin]);

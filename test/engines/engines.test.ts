@@ -9,7 +9,13 @@ import { childrenOf, engineHouse, engineOf, freePort, lives, reopened, settled, 
 
 const portOf = ({ url }: { url: string }) => Number(new URL(url).port);
 const backendsOf = async (house: House) =>
-  ((await house.admin('GET', '/backends')).body as { data: { name: string; from: string; state: string }[] }).data;
+  ((await house.admin('GET', '/backends')).body as { data: BackendView[] }).data;
+interface BackendView {
+  readonly name: string;
+  readonly from: string;
+  readonly state: string;
+  readonly drain: unknown;
+}
 
 async function houseWithStep(more: Parameters<typeof engineHouse>[0] = {}): Promise<House> {
   const house = await engineHouse(more);
@@ -65,6 +71,34 @@ describe('up', () => {
     const house = await houseWithStep();
     const id = house.running.gateway.registry.catalog.find('my-model@1')?.id;
     expect(await engineOf(house, (await up(house, { checkpoint: id })).name)).toMatchObject({ model: 'my-model@1' });
+  });
+});
+
+describe('down', () => {
+  test('one that is taken back while it is drained goes on, and so does what runs there', async () => {
+    const house = await houseWithStep();
+    await up(house);
+    const long = { max_tokens: 8_000, ignore_eos: true, stream: true };
+    const asked = { model: 'my-model@1', messages: [{ role: 'user', content: 'hi' }], ...long };
+    const reader = (await house.post('/v1/chat/completions', asked)).body?.getReader();
+    const down = house.admin('DELETE', '/engines/mine');
+    await until(async () => (await backendsOf(house)).some(({ drain }) => drain !== null));
+    await house.admin('DELETE', '/backends/mine/drain');
+    expect(await down).toMatchObject({
+      status: 409,
+      body: { error: { message: '"mine" was taken back while it was drained: it goes on' } },
+    });
+    expect(await engineOf(house)).toMatchObject({ state: 'up' });
+    expect(await reader?.read()).toMatchObject({ done: false });
+    await reader?.cancel();
+  });
+
+  test('of one that is no backend leaves alone the backend of its name that the config has', async () => {
+    const house = await houseWithStep({ engines: [{}] });
+    await upAsk(house, { own: true, port: await freePort(), flags: ['--sim-silent'] });
+    await house.reload({ backends: [{ name: 'mine', url: house.sims[0]?.url }] });
+    expect((await house.admin('DELETE', '/engines/mine')).status).toBe(200);
+    expect(await backendsOf(house)).toMatchObject([{ name: 'mine', from: 'config', state: 'up', drain: null }]);
   });
 });
 
