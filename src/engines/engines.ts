@@ -113,7 +113,6 @@ export class Engines {
   async up(request: UpRequest, who: string): Promise<Up> {
     const { gateway, environment } = this.#parts;
     const { name } = request;
-    if (this.#isClosed) throw new StepgateError('shutting_down', 'the gateway is stopping');
     const wanted = await wantedOf(gateway, request);
     const backend = request.own ? undefined : servedBy(gateway, wanted);
     if (backend !== undefined) return { kind: 'served', backend, model: wanted.model };
@@ -139,6 +138,7 @@ export class Engines {
         .catch((error: unknown) => {
           throw diskError(error, 'nothing was started');
         });
+      if (this.#isClosed) throw new StepgateError('shutting_down', 'the gateway is stopping');
       this.#rows.commit([{ kind: 'engineChanged', engine: row }]);
       this.#failures.delete(name);
       const engine = this.#make(row);

@@ -288,6 +288,16 @@ describe('when the gateway ends and comes again', () => {
   });
 });
 
+test('one that is asked for as the gateway ends is not started', async () => {
+  const house = await houseWithStep();
+  const { engines, gateway } = house.running;
+  const asked = engines.up({ name: 'mine', checkpoint: 'my-model@1', waitMs: 10_000, own: false, flags: [] }, 'a test');
+  const answer = expect(asked).rejects.toMatchObject({ code: 'shutting_down' });
+  await engines.close();
+  await answer;
+  expect([engines.all(), gateway.registry.others.engines()]).toEqual([[], []]);
+});
+
 test('logs that are followed end when the engine is ended', async () => {
   const house = await houseWithStep();
   await up(house, { flags: ['--sim-chatty'] });
