@@ -115,7 +115,15 @@ export class Engine {
     this.#state = { kind: 'stopping', sinceMs: this.#parts.nowMs() };
     this.#leaving.abort();
     await this.#life;
-    await endProcess(this.#row.process, this.log, this.#parts.termMs);
+    await endProcess(this.#row.process, this.log, { graceMs: this.#parts.termMs });
+  }
+
+  /** What its last process has left; not all of it where the engine is left meanwhile. */
+  async #clean(): Promise<void> {
+    const { signal } = this.#leaving;
+    await endProcess(this.#row.process, this.log, { graceMs: this.#parts.termMs, signal });
+    // The number may be a stranger's from now on.
+    if (!signal.aborted) this.#row = { ...this.#row, process: undefined };
   }
 
   #live(life: () => Promise<void>): void {
@@ -133,7 +141,7 @@ export class Engine {
     const { process, phase, name } = this.#row;
     const found = await findProcess(process, this.log);
     if (found === undefined && phase === 'starting') {
-      await endProcess(process, this.log, this.#parts.termMs);
+      await this.#clean();
       return this.#isLeaving ? undefined : this.#neverReady('it ended while the gateway was not there');
     }
     this.#parts.logger.info(
@@ -142,9 +150,9 @@ export class Engine {
     );
     if (found === undefined) {
       this.#restarts += 1;
-      await endProcess(process, this.log, this.#parts.termMs);
+      await this.#clean();
     }
-    await this.#loop(found);
+    if (!this.#isLeaving) await this.#loop(found);
   }
 
   async #loop(first: ProcessId | undefined): Promise<void> {
@@ -156,7 +164,7 @@ export class Engine {
       this.#parts.onEnd();
       const waitMs = this.#row.phase === 'starting' ? undefined : this.#backoff.ended(upMs);
       if (waitMs !== undefined) this.#state = { kind: 'restarting', atMs: this.#parts.nowMs() + waitMs, about };
-      await endProcess(this.#row.process, this.log, this.#parts.termMs);
+      await this.#clean();
       if (this.#isLeaving) return;
       if (waitMs === undefined) return this.#row.phase === 'starting' ? this.#neverReady(about) : this.#giveUp(about);
       logger.warn({ engine: name, about, waitMs }, 'engine ended: it is started again');
@@ -249,8 +257,9 @@ export class Engine {
   }
 
   #save(change: Partial<EngineRow>): void {
-    this.#row = { ...this.#row, ...change };
-    this.#parts.save(this.#row);
+    const row = { ...this.#row, ...change };
+    this.#parts.save(row);
+    this.#row = row;
   }
 }
 

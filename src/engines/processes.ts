@@ -9,6 +9,7 @@ import type { LogFile } from './log-file.ts';
 
 const LOOK_MS = 250;
 const KILL_LOOK_MS = 50;
+const KILL_AGAIN_MS = 1_000;
 
 export interface ProcessId {
   readonly pid: number;
@@ -18,7 +19,7 @@ export interface ProcessId {
 
 export const isSupported = (): boolean => process.platform === 'linux';
 
-/** undefined: there is none of this number, or one that has ended already. */
+/** undefined: there is none of this number, or one that has ended already. @throws Error when the gateway can open no more files */
 export function processOf(pid: number): (ProcessId & { readonly session: number }) | undefined {
   const text = readOrNothing(`/proc/${pid}/stat`);
   // The name in brackets may hold spaces and brackets: proc_pid_stat(5).
@@ -26,12 +27,23 @@ export function processOf(pid: number): (ProcessId & { readonly session: number 
   const [state, , , session] = fields ?? [];
   const started = fields?.[22 - 3];
   if (started === undefined || state === 'Z' || state === 'X') return undefined;
-  boot ??= readOrNothing('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
-  return { pid, born: `${boot} ${started}`, session: Number(session) };
+  return { pid, born: `${bootId()} ${started}`, session: Number(session) };
 }
-let boot: string | undefined;
 
-const isAlive = ({ pid, born }: ProcessId): boolean => processOf(pid)?.born === born;
+let boot: string | undefined;
+function bootId(): string {
+  boot ??= readOrNothing('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
+  return boot;
+}
+
+/** Also where that cannot be told now: what is taken for ended is killed and started again. */
+function isAlive({ pid, born }: ProcessId): boolean {
+  try {
+    return processOf(pid)?.born === born;
+  } catch {
+    return true;
+  }
+}
 
 /** The engine that was started last, while it lives: of this number and birth, else the one that leads a session and writes this log. */
 export async function findProcess(known: ProcessId | undefined, log: LogFile): Promise<ProcessId | undefined> {
@@ -40,10 +52,16 @@ export async function findProcess(known: ProcessId | undefined, log: LogFile): P
   return leaders.length === 1 ? leaders[0] : undefined;
 }
 
-/** All of its session, and all that write its log. A number is not given away while a session of that number has members. */
+/**
+ * All of its session, and all that write its log. A number is not given away while a session of that number has members; but after a start of the
+ * machine it is a stranger's.
+ */
 async function membersOf(leader: ProcessId | undefined, log: LogFile) {
   const file = await stat(log.path).catch(() => undefined);
-  const isOther = leader !== undefined && !isAlive(leader) && processOf(leader.pid) !== undefined;
+  const isOther =
+    leader !== undefined &&
+    !isAlive(leader) &&
+    (processOf(leader.pid) !== undefined || !leader.born.startsWith(`${bootId()} `));
   const numbers = (await readdir('/proc')).map(Number).filter((pid) => pid > 1 && pid !== process.pid);
   const found = await Promise.all(
     numbers.map(async (pid) => {
@@ -57,21 +75,33 @@ async function membersOf(leader: ProcessId | undefined, log: LogFile) {
   return found.flat();
 }
 
-/** Ends an engine and all that it started: asked first, killed after `graceMs`. Resolves when none of it lives. */
-export async function endProcess(leader: ProcessId | undefined, log: LogFile, graceMs: number): Promise<void> {
+interface Ending {
+  /** Between asking and killing. */
+  readonly graceMs: number;
+  /** Leaves what still lives then. */
+  readonly signal?: AbortSignal;
+}
+
+/** Ends an engine and all that it started: asked first, killed after `graceMs`. Resolves when none of it lives, or with the signal. */
+export async function endProcess(
+  leader: ProcessId | undefined,
+  log: LogFile,
+  { graceMs, signal }: Ending,
+): Promise<void> {
   const killAt = performance.now() + graceMs;
-  let asked = false;
-  for (;;) {
-    const members = await membersOf(leader, log);
-    if (members.length === 0) return;
+  while (!signal?.aborted) {
+    const members = await membersOf(leader, log).catch(() => undefined); // no more files can be opened: looked again
+    if (members?.length === 0) return;
     const isLate = performance.now() >= killAt;
-    if (isLate || !asked) for (const { pid } of members) signal(pid, isLate ? 'SIGKILL' : 'SIGTERM');
-    asked = true;
-    await sleep(KILL_LOOK_MS);
+    for (const { pid } of members ?? []) send(pid, isLate ? 'SIGKILL' : 'SIGTERM');
+    const nextAt = isLate ? performance.now() + KILL_AGAIN_MS : killAt;
+    // To list all processes of the machine takes its time, in which the gateway does nothing else.
+    do await sleep(KILL_LOOK_MS, undefined, { signal }).catch(() => {});
+    while (!signal?.aborted && performance.now() < nextAt && members?.some(isAlive));
   }
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
+function send(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
@@ -103,7 +133,7 @@ export async function startProcess(
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
   child.unref();
   const pid = child.pid ?? 0;
-  return { pid, born: processOf(pid)?.born ?? 'ended', ended };
+  return { pid, born: processOf(pid)?.born ?? `${bootId()} ended`, ended };
 }
 
 /** One that an earlier gateway started: nobody tells us of its end. `signal` stops the looking. */
@@ -130,10 +160,13 @@ export async function findProgram(program: string, path: string | undefined): Pr
   return undefined;
 }
 
+/** Undefined: it is not there, or not for us to see. */
 function readOrNothing(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
-  } catch {
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['EMFILE', 'ENFILE', 'ENOMEM'].includes(code)) throw error;
     return undefined;
   }
 }

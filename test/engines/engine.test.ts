@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { as } from '../../src/domain.ts';
-import { Engine } from '../../src/engines/engine.ts';
+import { Engine, type EngineParts } from '../../src/engines/engine.ts';
 import { LogFile } from '../../src/engines/log-file.ts';
+import { endProcess } from '../../src/engines/processes.ts';
 import type { EngineRow } from '../../src/registry/store.ts';
 import { until } from '../gateway/harness.ts';
 import { freePort, VLLM_LIKE } from './house.ts';
@@ -35,7 +36,7 @@ interface Heard {
 async function engineWith(
   flags: readonly string[],
   change: Partial<EngineRow> = {},
-  { waitMs = 10_000 }: { waitMs?: number } = {},
+  { waitMs = 10_000, ...parts }: { waitMs?: number } & Partial<EngineParts> = {},
 ): Promise<Heard> {
   const port = await freePort();
   const heard: Heard = { rows: [], ends: 0, neverReady: [], ready: 0, givenUp: 0 };
@@ -61,6 +62,7 @@ async function engineWith(
     onNeverReady: (about) => void heard.neverReady.push(about),
     logger: pino({ level: 'silent' }),
     nowMs: Date.now,
+    ...parts,
   });
   return heard;
 }
@@ -96,6 +98,19 @@ test('one that is ended while it is being given up has only been ended', async (
   await engine.end();
   expect([heard.neverReady, heard.givenUp, heard.rows.at(-1)?.phase]).toEqual([[], 0, 'stopping']);
 }, 30_000);
+
+test('a gateway that ends does not wait until what an engine has left behind is gone: the next one ends it', async () => {
+  const left =
+    '(trap "echo SIGTERM, and it goes on" TERM; echo begun; while :; do sleep 0.05; done) & sleep 0.5; exit 3';
+  const spec = { argv: ['sh', '-c', left], url: `http://127.0.0.1:${await freePort()}`, base: 'base', model: 'm@1' };
+  await engineWith([], { spec: { ...spec, waitMs: 10_000 } }, { termMs: 3_600_000 });
+  engine.begin();
+  await until(async () => (await log.last(1)).at(0) === 'SIGTERM, and it goes on', 10_000);
+  const { row } = engine;
+  await engine.close();
+  expect(row.process).toBeDefined();
+  await endProcess(row.process, log, { graceMs: 0 });
+});
 
 test('one that does not listen to SIGTERM is killed', async () => {
   const heard = await engineWith(['--sim-deaf'], { phase: 'starting' });
