@@ -185,12 +185,15 @@ export class Engine {
     const signal = AbortSignal.any([over.signal, this.#leaving.signal]);
     // One that was ready once has no time to get ready in: a busy one must not be taken for one that never did.
     const isFirst = found !== undefined && this.#row.phase === 'starting';
-    this.#state = { kind: 'starting', sinceMs: isFirst ? this.#row.createdAtMs : nowMs() };
+    const ageMs = isFirst ? Math.max(0, nowMs() - this.#row.createdAtMs) : 0;
+    this.#state = { kind: 'starting', sinceMs: nowMs() - ageMs };
+    // The clock may be set while it starts, the more when the machine does too.
+    const readyBy = performance.now() + this.spec.waitMs - ageMs;
     try {
       const running = found === undefined ? await this.#start() : watchProcess(found, signal);
       if (found !== undefined) this.#save({ process: found });
       const end = Promise.race([running.ended, aborted(signal)]);
-      const problem = await Promise.race([end, this.#ready(signal)]);
+      const problem = await Promise.race([end, this.#ready(signal, readyBy)]);
       if (problem !== undefined) return { upMs: 0, about: problem };
       const since = performance.now();
       if (this.#row.phase === 'starting') {
@@ -219,11 +222,10 @@ export class Engine {
   }
 
   /** Undefined: it answers as an engine does. Else why it counts as failed. */
-  async #ready(signal: AbortSignal): Promise<string | undefined> {
+  async #ready(signal: AbortSignal, readyBy: number): Promise<string | undefined> {
     const { url, waitMs, slots } = this.spec;
     const pool = enginePool(url, { connectMs: ANSWER_MS });
     const driver = DRIVERS.vllm({ url, slots, dispatcher: pool });
-    const sinceMs = this.#state.kind === 'starting' ? this.#state.sinceMs : this.#parts.nowMs();
     let last = '';
     try {
       while (!signal.aborted) {
@@ -233,8 +235,7 @@ export class Engine {
         } catch (error) {
           last = sayUnready(error, url);
         }
-        if (this.#parts.nowMs() - sinceMs >= waitMs)
-          return `it was not ready within ${Math.round(waitMs / 1000)} s (${last})`;
+        if (performance.now() >= readyBy) return `it was not ready within ${Math.round(waitMs / 1000)} s (${last})`;
         await sleep(ASK_MS, undefined, { signal, ref: false }).catch(() => {});
       }
       return TAKEN_BACK;

@@ -112,6 +112,17 @@ test('a gateway that ends does not wait until what an engine has left behind is 
   await endProcess(row.process, log, { graceMs: 0 });
 });
 
+test('a clock that is set while it starts changes nothing in how long it may take', async () => {
+  let jumpMs = 0;
+  const nowMs = () => Date.now() + jumpMs;
+  const heard = await engineWith(['--sim-start-ms', '1000'], { phase: 'starting' }, { waitMs: 60_000, nowMs });
+  engine.begin();
+  await until(async () => (await log.last(1)).length > 0, 10_000);
+  jumpMs = 3_600_000;
+  await until(() => engine.state.kind !== 'starting', 20_000);
+  expect([engine.state.kind, heard.neverReady]).toEqual(['up', []]);
+}, 30_000);
+
 test('one that does not listen to SIGTERM is killed', async () => {
   const heard = await engineWith(['--sim-deaf'], { phase: 'starting' });
   engine.begin();
