@@ -186,13 +186,23 @@ export class Engines {
   }
 
   async #away(name: string, engine: Engine): Promise<void> {
+    const wasJoined = this.#parts.isJoined(engine.row.name);
     await this.#leave(engine);
-    await engine.end();
+    await engine.end().catch(async (error: unknown) => {
+      if (wasJoined && engine.state.kind !== 'stopping') await this.#join(engine.row);
+      throw error;
+    });
     // It may have got ready meanwhile.
     await this.#leave(engine);
     this.#rows.commit([{ kind: 'engineGone', name: engine.row.name }]);
     this.#engines.delete(name);
     this.#parts.log.info({ engine: name }, 'engine ended');
+  }
+
+  #join(row: EngineRow): Promise<void> {
+    const { who, createdAtMs } = row;
+    const backend = { config: backendOf(row), origin: 'engine', who, sinceMs: createdAtMs } as const;
+    return this.#parts.rejoin({ kind: 'add', backend });
   }
 
   async #leave({ row: { name } }: Engine): Promise<void> {
@@ -201,18 +211,14 @@ export class Engines {
   }
 
   #make(row: EngineRow): Engine {
-    const { gateway, rejoin, log } = this.#parts;
-    const { name, who, createdAtMs } = row;
+    const { gateway, log } = this.#parts;
+    const { name } = row;
     const file = this.#logOf(name);
     const engine = new Engine({
       ...{ row, log: file, backoff: BACKOFF, termMs: TERM_MS },
       env: () => this.#environment(),
       save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
-      onReady: (ready) =>
-        rejoin({
-          kind: 'add',
-          backend: { config: backendOf(ready), origin: 'engine', who, sinceMs: createdAtMs },
-        }),
+      onReady: (ready) => this.#join(ready),
       onEnd: () => gateway.metrics.engineEnded(name),
       onGivenUp: () =>
         void this.#leave(engine).catch((error: unknown) => log.error({ err: error, engine: name }, 'bug')),

@@ -112,6 +112,20 @@ test('a gateway that ends does not wait until what an engine has left behind is 
   await endProcess(row.process, log, { graceMs: 0 });
 });
 
+test('one whose end could not be written down goes on as it was', async () => {
+  let isFull = true;
+  const save = ({ phase }: EngineRow) => {
+    if (isFull && phase === 'stopping') throw new Error('the disk is full');
+  };
+  const heard = await engineWith(['--sim-start-ms', '1000'], { phase: 'starting' }, { save });
+  engine.begin();
+  await until(async () => (await log.last(1)).length > 0, 10_000);
+  await expect(engine.end()).rejects.toThrow('full');
+  await until(() => engine.state.kind === 'up', 10_000);
+  expect(heard.ready).toBe(1);
+  isFull = false;
+});
+
 test('a clock that is set while it starts changes nothing in how long it may take', async () => {
   let jumpMs = 0;
   const nowMs = () => Date.now() + jumpMs;

@@ -1,6 +1,7 @@
 // Engines that the gateway starts itself, from the admin API: each is a real process behind vLLM's command line.
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { isFree } from '../../src/engines/ports.ts';
 import { rowsOf } from '../faults/row.ts';
@@ -91,6 +92,26 @@ describe('down', () => {
     expect(await engineOf(house)).toMatchObject({ state: 'up' });
     expect(await reader?.read()).toMatchObject({ done: false });
     await reader?.cancel();
+  });
+
+  test('one whose end cannot be written down goes on, and is still a backend', async () => {
+    const house = await houseWithStep();
+    await up(house);
+    const change = async (from: House, sql: string) => {
+      await from.running.close({ now: true });
+      const database = new DatabaseSync(join(house.home, 'data', 'registry.sqlite'));
+      database.exec(sql);
+      database.close();
+      return reopened(from);
+    };
+    const refuse =
+      "CREATE TRIGGER refusing BEFORE INSERT ON engines WHEN NEW.phase = 'stopping' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    const refusing = await change(house, refuse);
+    await until(async () => (await engineOf(refusing)).state === 'up');
+    expect((await refusing.admin('DELETE', '/engines/mine?force=true')).status).toBe(500);
+    expect([(await refusing.ask('my-model@1')).status, (await engineOf(refusing)).state]).toEqual([200, 'up']);
+    const next = await change(refusing, 'DROP TRIGGER refusing');
+    expect((await next.admin('DELETE', '/engines/mine?force=true')).status).toBe(200);
   });
 
   test('of one that is no backend leaves alone the backend of its name that the config has', async () => {
