@@ -1,19 +1,22 @@
 // What one engine says: a file that it writes itself, so that it goes on when the gateway ends. Bounded: what is full becomes the one before,
 // and of those there is one. It knows no process.
-import { closeSync, openSync } from 'node:fs';
-import { copyFile, mkdir, open, rm, stat, truncate } from 'node:fs/promises';
+import { closeSync, createReadStream, createWriteStream, openSync } from 'node:fs';
+import { mkdir, open, rm, stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const BYTES_MAX = 8_388_608;
-/** Of the end, for its last lines. */
+/** Read of the end for its last lines: so much, and more for many. */
 const TAIL_BYTES = 256 * 1024;
+const LINE_BYTES = 1024;
 const PIECE_BYTES = 64 * 1024;
 const LOOK_MS = 200;
 
 export class LogFile {
   readonly path: string;
   readonly #bytesMax: number;
+  #bounding: Promise<void> | undefined;
 
   constructor(path: string, { bytesMax = BYTES_MAX }: { bytesMax?: number } = {}) {
     this.path = path;
@@ -41,11 +44,20 @@ export class LogFile {
     return openSync(this.path, 'a', 0o600);
   }
 
-  /** Its writer appends: emptied under it, the file goes on from its beginning. What is written in between is lost. */
-  async keepBounded(): Promise<void> {
+  /** Its writer appends: emptied under it, the file goes on from its beginning. What is written in between is lost. One at a time. */
+  keepBounded(): Promise<void> {
+    this.#bounding ??= this.#bound().finally(() => {
+      this.#bounding = undefined;
+    });
+    return this.#bounding;
+  }
+
+  async #bound(): Promise<void> {
     const found = await stat(this.path).catch(ifThere);
     if (found === undefined || found.size <= this.#bytesMax) return;
-    await copyFile(this.path, this.#before);
+    // Nobody bounds it while there is no gateway: it may be as large as the disk.
+    const end = createReadStream(this.path, { start: found.size - this.#bytesMax });
+    await pipeline(end, createWriteStream(this.#before, { mode: 0o600 }));
     await truncate(this.path);
   }
 
@@ -54,10 +66,13 @@ export class LogFile {
    * @param end the byte before which they are looked for; left out: the file's end
    */
   async last(lines: number, end?: number): Promise<string[]> {
-    const text = (await this.#read(this.path, end)) ?? '';
+    if (lines === 0) return [];
+    const bytesMax = Math.max(TAIL_BYTES, lines * LINE_BYTES);
+    const { text, isWhole } = await this.#tail(this.path, bytesMax, end);
     const found = linesOf(text);
-    if (found.length >= lines || text.length >= TAIL_BYTES) return found.slice(-lines);
-    return [...linesOf((await this.#read(this.#before)) ?? ''), ...found].slice(-lines);
+    if (found.length >= lines || !isWhole) return found.slice(-lines);
+    const before = await this.#tail(this.#before, bytesMax);
+    return [...linesOf(before.text), ...found].slice(-lines);
   }
 
   async exists(): Promise<boolean> {
@@ -95,14 +110,16 @@ export class LogFile {
     }
   }
 
-  async #read(path: string, end = Number.POSITIVE_INFINITY): Promise<string | undefined> {
+  /** Of the last so many bytes, the lines that are whole. */
+  async #tail(path: string, bytesMax: number, end = Number.POSITIVE_INFINITY) {
     const file = await open(path).catch(ifThere);
-    if (file === undefined) return undefined;
+    if (file === undefined) return { text: '', isWhole: true };
     try {
       const size = Math.min(end, (await file.stat()).size);
-      const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
+      const bytes = Buffer.alloc(Math.min(size, bytesMax));
       const { bytesRead } = await file.read(bytes, 0, bytes.length, size - bytes.length);
-      return bytes.toString('utf8', 0, bytesRead);
+      const isWhole = bytes.length === size;
+      return { text: bytes.toString('utf8', isWhole ? 0 : bytes.indexOf('\n') + 1, bytesRead), isWhole };
     } finally {
       await file.close();
     }

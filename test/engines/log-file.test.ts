@@ -1,5 +1,5 @@
 // An engine's log: its last lines, what comes, and that it stays within its bound while the engine writes on.
-import { appendFile, mkdtemp, rm, stat } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -33,9 +33,31 @@ test('what is full becomes the one before; the last lines are of both, and no mo
   expect(await log.last(3)).toEqual(['line 997', 'line 998', 'line 999']);
 });
 
+test('of one that has grown while nobody bounded it, only the end is kept', async () => {
+  await log.begin();
+  for (let line = 0; line < 1_000; line++) await appendFile(log.path, `line ${line}\n`);
+  await log.keepBounded();
+  expect([(await stat(log.path)).size, (await stat(`${log.path}.1`)).size]).toEqual([0, 1_000]);
+  expect(await log.last(2)).toEqual(['line 998', 'line 999']);
+});
+
+test('as many lines as are asked for: none, or the most that may be, in letters of any length', async () => {
+  log = new LogFile(log.path);
+  await log.begin();
+  const line = (of: number) => `${of} ${'█'.repeat(100)}`;
+  await writeFile(`${log.path}.1`, Array.from({ length: 5_000 }, (_, of) => `${line(of)}\n`).join(''));
+  await writeFile(log.path, Array.from({ length: 15_000 }, (_, of) => `${line(5_000 + of)}\n`).join(''));
+  expect(await log.last(0)).toEqual([]);
+  expect(await log.last(10_000)).toEqual(Array.from({ length: 10_000 }, (_, of) => line(10_000 + of)));
+  const some = await log.last(2_000);
+  expect(some).toEqual(Array.from({ length: 2_000 }, (_, of) => line(18_000 + of)));
+});
+
 test('only its owner reads it', async () => {
   await log.begin();
-  expect((await stat(log.path)).mode & 0o777).toBe(0o600);
+  await appendFile(log.path, 'of the first\n'.repeat(100));
+  await log.keepBounded();
+  for (const path of [log.path, `${log.path}.1`]) expect((await stat(path)).mode & 0o777).toBe(0o600);
 });
 
 test('an engine of the same name begins with an empty one', async () => {
