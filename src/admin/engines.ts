@@ -67,8 +67,8 @@ export function addEngines(admin: Hono<Env>, engines: Engines, publicUrl: () => 
     const name = c.req.param('name');
     const log = (await engines.logOf(name)) ?? engines.find(name).log;
     const lines = Lines.parse(c.req.query('lines') ?? LINES_DEFAULT);
-    if (c.req.query('follow') !== 'true') return c.text(textOf(await log.last(lines)));
-    const engine = engines.find(name);
+    const engine = engines.get(name);
+    if (c.req.query('follow') !== 'true' || engine === undefined) return c.text(textOf(await log.last(lines)));
     if (followers >= FOLLOWERS_MAX)
       throw new StepgateError('no_capacity', `${FOLLOWERS_MAX} follow logs already; close those that are not needed`);
     followers += 1;

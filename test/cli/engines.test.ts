@@ -142,6 +142,10 @@ test('one that does not get ready: its last lines, its log, exit code 1', async 
     /^bad did not get ready: it ended with code 3\. Nothing of it is left but its log: \S+\/bad\/log$/m,
   );
   expect((await at('logs', 'bad')).out).toContain('CUDA out of memory');
+  expect(await at('logs', 'bad', '-f', '-n', '1')).toMatchObject({
+    code: 0,
+    out: 'RuntimeError: CUDA out of memory\n',
+  });
 });
 
 test.each([
