@@ -13,6 +13,7 @@ const Spec = z.object({
   /** What to ask for: a checkpoint's name, or the base's. */
   model: z.string(),
   slots: z.number().optional(),
+  /** 0: it takes no adapters. */
   rankMax: z.number().optional(),
   /** It has failed when it is not ready by then. */
   waitMs: z.number(),
@@ -23,7 +24,7 @@ export const specOf = ({ spec }: Pick<EngineRow, 'spec'>): EngineSpec => Spec.pa
 
 export function backendOf({ name, spec }: Pick<EngineRow, 'name' | 'spec'>): BackendConfig {
   const { url, slots, rankMax } = specOf({ spec });
-  return Object.freeze({ name, url, kind: 'vllm', ...(slots && { slots }), ...(rankMax && { rankMax }) });
+  return Object.freeze({ name, url, kind: 'vllm', ...(slots && { slots }), ...(rankMax !== undefined && { rankMax }) });
 }
 
 export interface CommandParts {
@@ -76,6 +77,8 @@ export function commandOf({
     ...kept.flatMap(([name, value]) => [`--${name}`, ...(value === undefined ? [] : [value])]),
   ];
   const count = (name: string) => Number(flagIn([...argv, ...flags], name)) || undefined;
+  const lora = [...argv, ...flags].filter((flag) => /^--(no-)?enable[-_]lora$/.test(flag)).at(-1);
+  const takesAdapters = lora !== undefined && !lora.startsWith('--no-');
   const host = flagIn(flags, 'host') ?? '127.0.0.1';
   const reached = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   const url = `http://${reached}:${portIn(flags) ?? port}`;
@@ -84,8 +87,8 @@ export function commandOf({
     argv: [...argv, ...flags],
     url,
     base: flagIn(flags, 'served-model-name') ?? base,
-    slots: rank === undefined && flagIn(flags, 'enable-lora') === undefined ? 1 : count('max-loras'),
-    rankMax: count('max-lora-rank'),
+    slots: takesAdapters ? count('max-loras') : 1,
+    rankMax: takesAdapters ? count('max-lora-rank') : 0,
   };
 }
 

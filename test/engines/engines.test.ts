@@ -68,6 +68,15 @@ describe('up', () => {
     expect(argv).not.toContain('--enable-lora');
   });
 
+  test('an engine of a full model has no room for adapters: one is started for a checkpoint on the same base, and is given it', async () => {
+    const house = await houseWithStep();
+    await writeFile(join(house.home, 'config.json'), '{"architectures":["LlamaForCausalLM"]}');
+    await up(house, { name: 'full', checkpoint: house.home });
+    await up(house);
+    const { status, headers } = await house.ask('my-model@1');
+    expect([status, headers.get('x-stepgate-backend')]).toEqual([200, 'mine']);
+  });
+
   test('an id leads to its checkpoint', async () => {
     const house = await houseWithStep();
     const id = house.running.gateway.registry.catalog.find('my-model@1')?.id;

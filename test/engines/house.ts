@@ -56,7 +56,7 @@ export async function settled(house: House, name = 'mine'): Promise<EngineView> 
 export async function up(house: House, more: Record<string, unknown> = {}): Promise<EngineView & { pid: number }> {
   const asked = await upAsk(house, { port: await freePort(), ...more });
   if (asked.status !== 202) throw new Error(JSON.stringify(asked));
-  const engine = await settled(house);
+  const engine = await settled(house, (asked.body as EngineView).name);
   const { pid } = engine;
   if (engine.state !== 'up' || pid === null) throw new Error(JSON.stringify(engine));
   return { ...engine, pid };

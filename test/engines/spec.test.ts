@@ -30,7 +30,9 @@ test.each([
 
 test('a full model is served without adapters', () => {
   const { argv, slots, rankMax } = command([], { rank: undefined });
-  expect([argv.includes('--enable-lora'), slots, rankMax]).toEqual([false, 1, undefined]);
+  expect([argv.includes('--enable-lora'), slots, rankMax]).toEqual([false, 1, 0]);
+  const { rankMax: asked } = command(['--enable-lora'], { rank: undefined });
+  expect(asked).toBeUndefined();
 });
 
 describe('flags of the caller', () => {
@@ -44,7 +46,8 @@ describe('flags of the caller', () => {
     [['--host', '0.0.0.0'], { url: 'http://127.0.0.1:8100' }],
     [['--host', '::1'], { url: 'http://[::1]:8100' }],
     [['--served-model-name', 'other'], { base: 'other' }],
-    [['--no-enable-lora'], {}],
+    [['--no-enable-lora'], { rankMax: 0 }],
+    [['--no-enable-lora', '--enable_lora'], { rankMax: 16, slots: 4 }],
   ])('%j go as they are, at the end, and ours of that name do not', (flags, known) => {
     const { argv, ...rest } = command(flags);
     expect(argv.slice(-flags.length)).toEqual(flags);
