@@ -240,11 +240,15 @@ export class Engines {
     return LogFile.of(this.#parts.gateway.config.data, name);
   }
 
-  /** What is the gateway's alone does not reach an engine. The Hub's token is also vLLM's own: it fetches bases with it. */
+  /**
+   * What is the gateway's alone does not reach an engine, nor what would keep the gateway from reaching it. The Hub's token is also vLLM's own: it
+   * fetches bases with it.
+   */
   #environment(): NodeJS.ProcessEnv {
     const { environment, gateway } = this.#parts;
     const secret = keyVariables(gateway.config);
-    const isKept = (name: string) => name === 'HF_TOKEN' || !(secret.has(name) || name.startsWith('STEPGATE_'));
+    const isKept = (name: string) =>
+      name === 'HF_TOKEN' || !(secret.has(name) || name === 'VLLM_API_KEY' || name.startsWith('STEPGATE_'));
     const kept = Object.entries(environment).filter(([name]) => isKept(name));
     return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
   }

@@ -14,7 +14,7 @@ let url: string;
 let admin: string;
 
 async function startGateway(): Promise<void> {
-  const keys = { STEPGATE_KEY: 'k', S3_KEY: 'id:k', HF_TOKEN: 'k' };
+  const keys = { STEPGATE_KEY: 'k', S3_KEY: 'id:k', HF_TOKEN: 'k', VLLM_API_KEY: 'k' };
   gateway = begin(['serve', '--config', file], { ...keys, OTHER: 'o', HOME: home });
   [, url = ''] = await gateway.says(/serves at (\S+)\/v1/);
   [, admin = ''] = await gateway.says(/admin +(\S+)/);
@@ -84,7 +84,7 @@ test('logs show what it says; it has none of the keys of the gateway, but the to
   expect(/^variables: (.*)$/m.exec(out)?.[1]?.split(' ')).toEqual(
     expect.arrayContaining(['HF_TOKEN', 'HOME', 'OTHER', 'PATH', 'VLLM_ALLOW_RUNTIME_LORA_UPDATING']),
   );
-  expect(out).not.toMatch(/STEPGATE_|S3_KEY/);
+  expect(out).not.toMatch(/STEPGATE_|S3_KEY|VLLM_API_KEY/);
   expect((await at('logs', 'mine', '-n', '1')).out.split('\n')).toHaveLength(2);
   expect(await at('logs', 'none')).toMatchObject({ code: 1, err: expect.stringContaining('there are mine') });
 });
