@@ -40,7 +40,7 @@ const terminal: Terminal = {
   colour: interactive && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
   out: (text) => void process.stdout.write(`${printable(text)}\n`),
   err: (text) => void process.stderr.write(`${printable(text)}\n`),
-  show: (text) => void process.stdout.write(`\r\x1b[2K${text}`),
+  show: (text) => void process.stdout.write(`\r\x1b[2K${printable(text)}`),
   stopped: () =>
     new Promise((resolve) => {
       // npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two.

@@ -1,7 +1,10 @@
 // `stepgate up`, `down`, `logs` and `ps`, as a person uses them: a gateway in a process of its own that starts engines, and is killed.
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
 import { freePort, lives, VLLM_LIKE } from '../engines/house.ts';
@@ -147,6 +150,24 @@ test('one that does not get ready: its last lines, its log, exit code 1', async 
     out: 'RuntimeError: CUDA out of memory\n',
   });
 });
+
+const hasScript = spawnSync('script', ['--version']).status === 0;
+test.runIf(hasScript)(
+  'what an engine says while it starts moves no cursor and sets no title of the terminal',
+  async () => {
+    const program = join(home, 'titled');
+    await writeFile(program, '#!/bin/sh\nprintf "\\033]0;owned\\007Loading weights\\n"; sleep 2; exit 3\n', {
+      mode: 0o755,
+    });
+    const bin = fileURLToPath(new URL('../../bin/stepgate.js', import.meta.url));
+    const words = `up titled --own --checkpoint my-model@5 --engine-command ${program} --admin ${admin}`;
+    const command = `${process.execPath} ${bin} ${words}`;
+    const terminal = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const stdout = await text(terminal.stdout);
+    expect(stdout).toMatch(/titled: \d+ s: \ufffd\]0;owned\ufffdLoading weights/);
+    expect(stdout).not.toContain('\x1b]0;');
+  },
+);
 
 test.each([
   [['up', 'x'], "required option '--checkpoint <which>'"],
