@@ -105,7 +105,6 @@ async function up({ name, flags, options }: Asked, terminal: Terminal): Promise<
 }
 
 function failed({ name, state, about, log, lines }: Engine, terminal: Terminal): Failure {
-  if (state === 'stopping') return new Failure(`${name} was ended by somebody before it was ready`);
   for (const line of lines) terminal.err(`| ${line}`);
   return new Failure(`${name} did not get ready: ${about ?? state}. Nothing of it is left but its log: ${log}`);
 }
@@ -119,7 +118,7 @@ interface Watching {
 async function untilReady(first: Engine, { look, terminal }: Watching): Promise<Engine> {
   const since = performance.now();
   let [now, saidAt] = [first, since];
-  while (now.state === 'starting') {
+  while (now.state === 'starting' || now.state === 'stopping') {
     const text = `${now.name}: ${sayAge(performance.now() - since)}: ${now.lines.at(-1) ?? 'nothing said yet'}`;
     if (terminal?.interactive) terminal.show(text.slice(0, terminal.width - 1));
     else if (performance.now() - saidAt >= SAY_MS) {

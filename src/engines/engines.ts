@@ -1,6 +1,6 @@
 // The engines that the gateway started, by name: which there are, how one comes and how one goes. Each one's process is engine.ts'.
 import type { Logger } from 'pino';
-import { isLoopback, keyVariables } from '../config.ts';
+import { isLoopback } from '../config.ts';
 import { diskError } from '../disk-error.ts';
 import { as, type BackendName } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
@@ -11,7 +11,7 @@ import { BACKOFF } from './backoff.ts';
 import { Engine } from './engine.ts';
 import { LogFile } from './log-file.ts';
 import { findPort, isFree, portOf } from './ports.ts';
-import { programOf } from './program.ts';
+import { environmentOf, programOf } from './program.ts';
 import { backendOf, commandOf, portIn } from './spec.ts';
 import { servedBy, usableRoot, wantedOf } from './wanted.ts';
 
@@ -187,6 +187,7 @@ export class Engines {
 
   async #away(name: string, engine: Engine): Promise<void> {
     const wasJoined = this.#parts.isJoined(engine.row.name);
+    const isNew = engine.row.phase === 'starting';
     await this.#leave(engine);
     await engine.end().catch(async (error: unknown) => {
       if (wasJoined && engine.state.kind !== 'stopping') await this.#join(engine.row);
@@ -196,7 +197,14 @@ export class Engines {
     await this.#leave(engine);
     this.#rows.commit([{ kind: 'engineGone', name: engine.row.name }]);
     this.#engines.delete(name);
+    if (isNew) this.#failed({ name, about: 'somebody ended it', log: engine.log });
     this.#parts.log.info({ engine: name }, 'engine ended');
+  }
+
+  /** For who waits until it is ready. */
+  #failed(failure: EngineFailure): void {
+    this.#failures.set(failure.name, failure);
+    for (const [first] of this.#failures) if (this.#failures.size > FAILURES_MAX) this.#failures.delete(first);
   }
 
   #join(row: EngineRow): Promise<void> {
@@ -216,7 +224,7 @@ export class Engines {
     const file = this.#logOf(name);
     const engine = new Engine({
       ...{ row, log: file, backoff: BACKOFF, termMs: TERM_MS },
-      env: () => this.#environment(),
+      env: () => environmentOf(this.#parts.gateway.config, this.#parts.environment),
       save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
       onReady: (ready) => this.#join(ready),
       onEnd: () => gateway.metrics.engineEnded(name),
@@ -225,8 +233,7 @@ export class Engines {
       onNeverReady: (about) => {
         this.#rows.commit([{ kind: 'engineGone', name }]);
         this.#engines.delete(name);
-        this.#failures.set(name, { name, about, log: file });
-        for (const [first] of this.#failures) if (this.#failures.size > FAILURES_MAX) this.#failures.delete(first);
+        this.#failed({ name, about, log: file });
         log.error({ engine: name, about, log: file.path }, 'engine did not get ready: it is given up');
       },
       logger: log,
@@ -238,19 +245,6 @@ export class Engines {
 
   #logOf(name: string): LogFile {
     return LogFile.of(this.#parts.gateway.config.data, name);
-  }
-
-  /**
-   * What is the gateway's alone does not reach an engine, nor what would keep the gateway from reaching it. The Hub's token is also vLLM's own: it
-   * fetches bases with it.
-   */
-  #environment(): NodeJS.ProcessEnv {
-    const { environment, gateway } = this.#parts;
-    const secret = keyVariables(gateway.config);
-    const isKept = (name: string) =>
-      name === 'HF_TOKEN' || !(secret.has(name) || name === 'VLLM_API_KEY' || name.startsWith('STEPGATE_'));
-    const kept = Object.entries(environment).filter(([name]) => isKept(name));
-    return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
   }
 
   #checkName(name: string): void {

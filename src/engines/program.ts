@@ -1,5 +1,6 @@
-// With which program an engine may be started, and whether at all: to start one is to run a program as the gateway's user. It starts nothing.
-import { type Config, isLoopback } from '../config.ts';
+// With which program an engine may be started and in which environment, and whether at all: to start one is to run a program as the gateway's
+// user. It starts nothing.
+import { type Config, isLoopback, keyVariables } from '../config.ts';
 import { StepgateError } from '../errors.ts';
 import { findProgram, isSupported } from './processes.ts';
 import { wordsOf } from './spec.ts';
@@ -27,6 +28,18 @@ export async function programOf(config: Config, { said, path }: Said): Promise<r
   throw refused(
     `${program} is not on the gateway's PATH: ${install}say where it is: --engine-command "/path/to/${program} ${rest}", or engines.command in the config`,
   );
+}
+
+/**
+ * What is the gateway's alone does not reach an engine, nor what would keep the gateway from reaching it. The Hub's token is also vLLM's own: it
+ * fetches bases with it.
+ */
+export function environmentOf(config: Config, environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const secret = keyVariables(config);
+  const isKept = (name: string) =>
+    name === 'HF_TOKEN' || !(secret.has(name) || name === 'VLLM_API_KEY' || name.startsWith('STEPGATE_'));
+  const kept = Object.entries(environment).filter(([name]) => isKept(name));
+  return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
 }
 
 function checkEnabled({ engines, admin }: Config): void {

@@ -151,6 +151,14 @@ test('one that does not get ready: its last lines, its log, exit code 1', async 
   });
 });
 
+test('one that somebody ends while it starts: up says so', async () => {
+  const up = begin(['up', 'slow', '--own', '--checkpoint', 'my-model@5', '--admin', admin, '--', '--sim-silent']);
+  await up.says(/starting slow/);
+  expect((await at('down', 'slow')).code).toBe(0);
+  const { code, err } = await up.ended;
+  expect([code, err]).toEqual([1, expect.stringMatching(/^slow did not get ready: somebody ended it\. Nothing/m)]);
+});
+
 const hasScript = spawnSync('script', ['--version']).status === 0;
 test.runIf(hasScript)(
   'what an engine says while it starts moves no cursor and sets no title of the terminal',

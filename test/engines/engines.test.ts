@@ -179,6 +179,7 @@ describe('one that does not get ready leaves nothing but its log', () => {
     expect((await house.admin('DELETE', '/engines/mine')).status).toBe(200);
     expect(lives(pid ?? 0)).toBe(false);
     await nothingIsLeft(house, port);
+    expect(await engineOf(house)).toMatchObject({ state: 'failed', about: 'somebody ended it' });
   });
 });
 
