@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { NoAnswer } from '../backends/ask.ts';
 import { DRIVERS } from '../backends/drivers.ts';
 import { enginePool } from '../backends/pool.ts';
+import { StepgateError } from '../errors.ts';
 import type { EngineRow } from '../registry/store.ts';
 import { Backoff, type BackoffOptions } from './backoff.ts';
 import type { LogFile } from './log-file.ts';
@@ -51,6 +52,8 @@ export class Engine {
   readonly #backoff: Backoff;
   /** It is to be ended, or the gateway ends and leaves it running: it is watched no more. */
   readonly #leaving = new AbortController();
+  /** The gateway ends. */
+  readonly #closing = new AbortController();
   #row: EngineRow;
   #state: EngineState;
   #life: Promise<void> = Promise.resolve();
@@ -95,7 +98,7 @@ export class Engine {
     else this.#live(() => this.#resume());
   }
 
-  /** Ends its process and all that it started. Idempotent. Resolves when nothing of it lives. */
+  /** Ends its process and all that it started. Idempotent. Resolves when nothing of it lives. @throws StepgateError shutting_down, storage_full */
   end(): Promise<void> {
     this.#ending ??= this.#end().catch((error: unknown) => {
       this.#ending = undefined;
@@ -104,18 +107,23 @@ export class Engine {
     return this.#ending;
   }
 
-  /** Watches it no more, and leaves it running. */
+  /** Watches it no more, and leaves it running; one that is being ended is left to the next gateway. */
   async close(): Promise<void> {
+    this.#closing.abort();
     this.#leaving.abort();
     await this.#life;
+    await this.#ending?.catch(() => {});
   }
 
   async #end(): Promise<void> {
+    const { signal } = this.#closing;
+    if (signal.aborted) throw stopping('it was not ended');
     this.#save({ phase: 'stopping' });
     this.#state = { kind: 'stopping', sinceMs: this.#parts.nowMs() };
     this.#leaving.abort();
     await this.#life;
-    await endProcess(this.#row.process, this.log, { graceMs: this.#parts.termMs });
+    await endProcess(this.#row.process, this.log, { graceMs: this.#parts.termMs, signal });
+    if (signal.aborted) throw stopping('the next one goes on to end it');
   }
 
   /** What its last process has left; not all of it where the engine is left meanwhile. */
@@ -263,6 +271,8 @@ export class Engine {
     this.#row = row;
   }
 }
+
+const stopping = (what: string) => new StepgateError('shutting_down', `the gateway is stopping: ${what}`);
 
 function sayUnready(error: unknown, url: string): string {
   if (error instanceof NoAnswer && error.kind === 'refused') return `nothing listens at ${url}`;

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { as } from '../../src/domain.ts';
 import { Engine, type EngineParts } from '../../src/engines/engine.ts';
 import { LogFile } from '../../src/engines/log-file.ts';
-import { endProcess } from '../../src/engines/processes.ts';
+import { endProcess, processOf } from '../../src/engines/processes.ts';
 import type { EngineRow } from '../../src/registry/store.ts';
 import { until } from '../gateway/harness.ts';
 import { freePort, VLLM_LIKE } from './house.ts';
@@ -21,7 +21,8 @@ beforeEach(async () => {
   await log.begin();
 });
 afterEach(async () => {
-  await engine.end();
+  await engine.close();
+  await endProcess(engine.row.process, log, { graceMs: 0 });
   await rm(home, { recursive: true, force: true });
 });
 
@@ -106,10 +107,22 @@ test('a gateway that ends does not wait until what an engine has left behind is 
   await engineWith([], { spec: { ...spec, waitMs: 10_000 } }, { termMs: 3_600_000 });
   engine.begin();
   await until(async () => (await log.last(1)).at(0) === 'SIGTERM, and it goes on', 10_000);
-  const { row } = engine;
   await engine.close();
-  expect(row.process).toBeDefined();
-  await endProcess(row.process, log, { graceMs: 0 });
+  expect(engine.row.process).toBeDefined();
+});
+
+test('nor until one has ended that somebody takes down: the next one ends it', async () => {
+  const heard = await engineWith(['--sim-deaf'], {}, { termMs: 3_600_000 });
+  engine.begin();
+  await until(() => engine.state.kind === 'up', 10_000);
+  const ended = expect(engine.end()).rejects.toMatchObject({ code: 'shutting_down' });
+  await until(async () => (await log.last(1)).at(0) === 'SIGTERM, and it goes on', 10_000);
+  await engine.close();
+  await ended;
+  expect([heard.rows.at(-1)?.phase, processOf(engine.row.process?.pid ?? 0)?.born]).toEqual([
+    'stopping',
+    engine.row.process?.born,
+  ]);
 });
 
 test('one whose end could not be written down goes on as it was', async () => {
