@@ -105,7 +105,8 @@ export class Cordons {
   find(name: string): BackendName {
     const { members } = this.#parts.fleet;
     for (const known of members.keys()) if (known === name) return known;
-    const message = `there is no backend "${name}"; there are ${[...members.keys()].join(', ')}`;
+    const known = members.size === 0 ? 'there is none' : `there are ${[...members.keys()].join(', ')}`;
+    const message = `there is no backend "${name}"; ${known}`;
     throw new StepgateError('backend_not_found', message, { param: 'name' });
   }
 

@@ -43,6 +43,9 @@ test('names, checkpoints and commands that lead nowhere', async () => {
   expect((await house.admin('DELETE', '/engines/none')).body).toMatchObject({
     error: { code: 'backend_not_found', message: 'the gateway started no engine "none"; there is none' },
   });
+  expect(messageOf(await house.admin('DELETE', '/backends/none'))).toBe(
+    '404 there is no backend "none"; there is none',
+  );
   expect((await house.admin('GET', '/engines/%2e%2e%2fx/log')).status).toBe(404);
 });
 
