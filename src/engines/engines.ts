@@ -222,15 +222,17 @@ export class Engines {
     const { gateway, log } = this.#parts;
     const { name } = row;
     const file = this.#logOf(name);
-    const engine = new Engine({
+    const leave = () =>
+      void this.#leave(engine).catch((error: unknown) => log.error({ err: error, engine: name }, 'bug'));
+    const engine: Engine = new Engine({
       ...{ row, log: file, backoff: BACKOFF, termMs: TERM_MS },
       env: () => environmentOf(this.#parts.gateway.config, this.#parts.environment),
       save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
       onReady: (ready) => this.#join(ready),
       onEnd: () => gateway.metrics.engineEnded(name),
-      onGivenUp: () =>
-        void this.#leave(engine).catch((error: unknown) => log.error({ err: error, engine: name }, 'bug')),
+      onGivenUp: leave,
       onNeverReady: (about) => {
+        leave(); // it was ready, where only that could not be written down
         this.#rows.commit([{ kind: 'engineGone', name }]);
         this.#engines.delete(name);
         this.#failed({ name, about, log: file });

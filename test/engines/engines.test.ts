@@ -1,28 +1,27 @@
 // Engines that the gateway starts itself, from the admin API: each is a real process behind vLLM's command line.
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { isFree } from '../../src/engines/ports.ts';
 import { rowsOf } from '../faults/row.ts';
 import { type House, until } from '../gateway/harness.ts';
-import { childrenOf, engineHouse, engineOf, freePort, lives, reopened, settled, up, upAsk } from './house.ts';
+import {
+  backendsOf,
+  changed,
+  childrenOf,
+  engineHouse,
+  engineOf,
+  freePort,
+  houseWithStep,
+  lives,
+  refusing,
+  reopened,
+  settled,
+  up,
+  upAsk,
+} from './house.ts';
 
 const portOf = ({ url }: { url: string }) => Number(new URL(url).port);
-const backendsOf = async (house: House) =>
-  ((await house.admin('GET', '/backends')).body as { data: BackendView[] }).data;
-interface BackendView {
-  readonly name: string;
-  readonly from: string;
-  readonly state: string;
-  readonly drain: unknown;
-}
-
-async function houseWithStep(more: Parameters<typeof engineHouse>[0] = {}): Promise<House> {
-  const house = await engineHouse(more);
-  await house.write(1);
-  return house;
-}
 
 describe('up', () => {
   test('starts an engine for a checkpoint, and it is asked like any other; down ends all of it but its log', async () => {
@@ -84,54 +83,6 @@ describe('up', () => {
   });
 });
 
-describe('down', () => {
-  test('one that is taken back while it is drained goes on, and so does what runs there', async () => {
-    const house = await houseWithStep();
-    await up(house);
-    const long = { max_tokens: 8_000, ignore_eos: true, stream: true };
-    const asked = { model: 'my-model@1', messages: [{ role: 'user', content: 'hi' }], ...long };
-    const reader = (await house.post('/v1/chat/completions', asked)).body?.getReader();
-    const down = house.admin('DELETE', '/engines/mine');
-    await until(async () => (await backendsOf(house)).some(({ drain }) => drain !== null));
-    await house.admin('DELETE', '/backends/mine/drain');
-    expect(await down).toMatchObject({
-      status: 409,
-      body: { error: { message: '"mine" was taken back while it was drained: it goes on' } },
-    });
-    expect(await engineOf(house)).toMatchObject({ state: 'up' });
-    expect(await reader?.read()).toMatchObject({ done: false });
-    await reader?.cancel();
-  });
-
-  test('one whose end cannot be written down goes on, and is still a backend', async () => {
-    const house = await houseWithStep();
-    await up(house);
-    const change = async (from: House, sql: string) => {
-      await from.running.close({ now: true });
-      const database = new DatabaseSync(join(house.home, 'data', 'registry.sqlite'));
-      database.exec(sql);
-      database.close();
-      return reopened(from);
-    };
-    const refuse =
-      "CREATE TRIGGER refusing BEFORE INSERT ON engines WHEN NEW.phase = 'stopping' BEGIN SELECT RAISE(ABORT, 'no'); END";
-    const refusing = await change(house, refuse);
-    await until(async () => (await engineOf(refusing)).state === 'up');
-    expect((await refusing.admin('DELETE', '/engines/mine?force=true')).status).toBe(500);
-    expect([(await refusing.ask('my-model@1')).status, (await engineOf(refusing)).state]).toEqual([200, 'up']);
-    const next = await change(refusing, 'DROP TRIGGER refusing');
-    expect((await next.admin('DELETE', '/engines/mine?force=true')).status).toBe(200);
-  });
-
-  test('of one that is no backend leaves alone the backend of its name that the config has', async () => {
-    const house = await houseWithStep({ engines: [{}] });
-    await upAsk(house, { own: true, port: await freePort(), flags: ['--sim-silent'] });
-    await house.reload({ backends: [{ name: 'mine', url: house.sims[0]?.url }] });
-    expect((await house.admin('DELETE', '/engines/mine')).status).toBe(200);
-    expect(await backendsOf(house)).toMatchObject([{ name: 'mine', from: 'config', state: 'up', drain: null }]);
-  });
-});
-
 describe('one that does not get ready leaves nothing but its log', () => {
   const nothingIsLeft = async (house: House, port: number) => {
     expect(await isFree(port)).toBe(true);
@@ -167,6 +118,15 @@ describe('one that does not get ready leaves nothing but its log', () => {
       `it was not ready within 4 s (nothing listens at http://127.0.0.1:${port})`,
     ]);
     expect([pid, ...children].map(lives)).toEqual([false, false]);
+    await nothingIsLeft(house, port);
+  });
+
+  test('it is ready, but that cannot be written down', async () => {
+    const house = await changed(await houseWithStep(), refusing('serving'));
+    const port = await freePort();
+    await upAsk(house, { port });
+    expect(await settled(house)).toMatchObject({ state: 'failed', about: 'no' });
+    await until(async () => (await backendsOf(house)).length === 0);
     await nothingIsLeft(house, port);
   });
 
@@ -317,16 +277,6 @@ describe('when the gateway ends and comes again', () => {
     await until(async () => (await engineOf(next)).state === 'failed');
     expect((await next.admin('GET', '/engines')).body).toEqual({ data: [] });
   });
-});
-
-test('one that is asked for as the gateway ends is not started', async () => {
-  const house = await houseWithStep();
-  const { engines, gateway } = house.running;
-  const asked = engines.up({ name: 'mine', checkpoint: 'my-model@1', waitMs: 10_000, own: false, flags: [] }, 'a test');
-  const answer = expect(asked).rejects.toMatchObject({ code: 'shutting_down' });
-  await engines.close();
-  await answer;
-  expect([engines.all(), gateway.registry.others.engines()]).toEqual([[], []]);
 });
 
 test('logs that are followed end when the engine is ended', async () => {

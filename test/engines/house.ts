@@ -2,6 +2,8 @@
 // running is ended after it.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { afterEach } from 'vitest';
 import { processOf } from '../../src/engines/processes.ts';
@@ -78,3 +80,31 @@ export function freePort(): Promise<number> {
     });
   });
 }
+
+export const backendsOf = async (house: House) =>
+  ((await house.admin('GET', '/backends')).body as { data: BackendView[] }).data;
+
+interface BackendView {
+  readonly name: string;
+  readonly from: string;
+  readonly state: string;
+  readonly drain: unknown;
+}
+
+export async function houseWithStep(more: Parameters<typeof engineHouse>[0] = {}): Promise<House> {
+  const house = await engineHouse(more);
+  await house.write(1);
+  return house;
+}
+
+/** The next gateway, on a database in which something was changed: so that it refuses what a disk would. */
+export async function changed(house: House, sql: string): Promise<House> {
+  await house.running.close({ now: true });
+  const database = new DatabaseSync(join(house.home, 'data', 'registry.sqlite'));
+  database.exec(sql);
+  database.close();
+  return reopened(house);
+}
+
+export const refusing = (phase: string) =>
+  `CREATE TRIGGER refusing BEFORE INSERT ON engines WHEN NEW.phase = '${phase}' BEGIN SELECT RAISE(ABORT, 'no'); END`;

@@ -134,3 +134,14 @@ test('where the config says that none is started, none is; where others reach th
   );
   expect(await ask(enabled, { command: 'named' })).toMatch(/^202/);
 });
+
+test('one that is asked for as the gateway ends is not started', async () => {
+  const house = await engineHouse();
+  await house.write(1);
+  const { engines, gateway } = house.running;
+  const asked = engines.up({ name: 'mine', checkpoint: 'my-model@1', waitMs: 10_000, own: false, flags: [] }, 'a test');
+  const answer = expect(asked).rejects.toMatchObject({ code: 'shutting_down' });
+  await engines.close();
+  await answer;
+  expect([engines.all(), gateway.registry.others.engines()]).toEqual([[], []]);
+});
