@@ -1,7 +1,7 @@
 // `stepgate logs NAME`: what an engine of the gateway's own says. Thin over the admin API.
 import { Command, InvalidArgumentError } from 'commander';
 import { AdminClient, type AdminOptions, withAdmin } from './admin-client.ts';
-import type { Terminal } from './terminal.ts';
+import { Failure, type Terminal } from './terminal.ts';
 
 interface LogsOptions extends AdminOptions {
   readonly follow?: boolean;
@@ -23,13 +23,22 @@ export function logsCommand(terminal: Terminal): Command {
       const path = `/engines/${encodeURIComponent(name)}/log?lines=${options.lines}`;
       const { body } = await admin.open(options.follow ? `${path}&follow=true` : path);
       let rest = '';
-      for await (const piece of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      for await (const piece of whole(body?.pipeThrough(new TextDecoderStream()) ?? [])) {
         const parts = (rest + piece).split('\n');
         rest = parts.pop() ?? '';
         for (const line of parts) terminal.out(line);
       }
       if (rest !== '') terminal.out(rest);
     });
+}
+
+/** @throws Failure when the gateway ends before the answer does */
+async function* whole(answer: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
+  try {
+    yield* answer;
+  } catch {
+    throw new Failure('the gateway ended; its engines go on: ask again when it is back');
+  }
 }
 
 function lines(text: string): number {

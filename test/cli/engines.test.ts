@@ -92,10 +92,14 @@ test('logs show what it says; it has none of the keys of the gateway, but the to
   expect(await at('logs', 'none')).toMatchObject({ code: 1, err: expect.stringContaining('there are mine') });
 });
 
-test('it goes on when the gateway is killed, and is found again, not doubled', async () => {
+test('it goes on when the gateway is killed, and is found again, not doubled; who follows its logs is told', async () => {
   const pid = await pidOf();
+  const following = begin(['logs', 'mine', '-f', '--admin', admin]);
+  await following.says(/tick/);
   gateway.process.kill('SIGKILL');
   await gateway.ended;
+  const { code, err } = await following.ended;
+  expect([code, err]).toEqual([1, 'the gateway ended; its engines go on: ask again when it is back\n']);
   expect(lives(pid)).toBe(true);
   await startGateway();
   await gateway.says(/engine up/);
