@@ -224,7 +224,13 @@ export class Engine {
     const { env, logger } = this.#parts;
     const started = await startProcess(this.spec.argv, { env: env(), log: this.log });
     const { pid, born } = started;
-    this.#save({ process: { pid, born } });
+    try {
+      this.#save({ process: { pid, born } });
+    } catch (error) {
+      // A full disk is no reason to end it: where its number is not known, the next gateway finds it by the log that it writes.
+      this.#row = { ...this.#row, process: { pid, born } };
+      logger.warn({ err: error, engine: this.#row.name, pid }, 'engine started, but that could not be written down');
+    }
     logger.info({ engine: this.#row.name, pid, argv: this.spec.argv }, 'engine started');
     return started;
   }

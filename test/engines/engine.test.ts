@@ -139,6 +139,16 @@ test('one whose end could not be written down goes on as it was', async () => {
   isFull = false;
 });
 
+test('one that ended is started again also where nothing can be written down', async () => {
+  const save = () => {
+    throw new Error('the disk is full');
+  };
+  await engineWith([], {}, { save });
+  engine.begin();
+  await until(() => engine.state.kind !== 'starting', 10_000);
+  expect([engine.state.kind, engine.restarts, processOf(engine.pid ?? 0)?.pid]).toEqual(['up', 0, engine.pid]);
+});
+
 test('a clock that is set while it starts changes nothing in how long it may take', async () => {
   let jumpMs = 0;
   const nowMs = () => Date.now() + jumpMs;
