@@ -9,6 +9,7 @@ import { StepgateError } from '../errors.ts';
 import type { EngineRow } from '../registry/store.ts';
 import { Backoff, type BackoffOptions } from './backoff.ts';
 import type { LogFile } from './log-file.ts';
+import { isFree, portOf } from './ports.ts';
 import { endProcess, findProcess, type ProcessId, type Started, startProcess, watchProcess } from './processes.ts';
 import { type EngineSpec, specOf } from './spec.ts';
 
@@ -222,6 +223,9 @@ export class Engine {
 
   async #start(): Promise<Started> {
     const { env, logger } = this.#parts;
+    const port = portOf(this.spec.url);
+    // Whoever listens there would be taken for it until it has found that out itself.
+    if (!(await isFree(port))) throw new Error(`its port ${port} is taken by another program`);
     const started = await startProcess(this.spec.argv, { env: env(), log: this.log });
     const { pid, born } = started;
     try {

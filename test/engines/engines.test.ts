@@ -2,9 +2,10 @@
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { isFree } from '../../src/engines/ports.ts';
+import { isFree, portOf } from '../../src/engines/ports.ts';
+import { startSim } from '../../src/sim/sim.ts';
 import { rowsOf } from '../faults/row.ts';
-import { type House, until } from '../gateway/harness.ts';
+import { FAST, type House, until } from '../gateway/harness.ts';
 import {
   backendsOf,
   changed,
@@ -21,8 +22,6 @@ import {
   upAsk,
 } from './house.ts';
 
-const portOf = ({ url }: { url: string }) => Number(new URL(url).port);
-
 describe('up', () => {
   test('starts an engine for a checkpoint, and it is asked like any other; down ends all of it but its log', async () => {
     const house = await houseWithStep();
@@ -34,7 +33,7 @@ describe('up', () => {
 
     expect(await house.admin('DELETE', '/engines/mine')).toEqual({ status: 200, body: { name: 'mine', ended: true } });
     expect([pid, ...children].map(lives)).toEqual([false, false]);
-    expect(await isFree(portOf({ url }))).toBe(true);
+    expect(await isFree(portOf(url))).toBe(true);
     expect([await backendsOf(house), (await house.admin('GET', '/engines')).body]).toEqual([[], { data: [] }]);
     expect(await (await fetch(`${house.running.adminUrl}/admin/v1/engines/mine/log`)).text()).toContain(
       'startup complete',
@@ -200,6 +199,20 @@ describe('when the gateway ends and comes again', () => {
     await until(async () => (await engineOf(next)).state === 'up', 12_000);
     expect(await engineOf(next)).toMatchObject({ restarts: 1 });
     expect((await engineOf(next)).pid).not.toBe(pid);
+  });
+
+  test('one whose port another program has taken meanwhile waits for it: who listens there is not taken for the engine', async () => {
+    const house = await houseWithStep();
+    const { pid, url } = await up(house);
+    await house.running.close({ now: true });
+    process.kill(pid, 'SIGKILL');
+    await until(() => isFree(portOf(url)));
+    const other = await startSim({ ...FAST, port: portOf(url) });
+    const next = await reopened(house);
+    await until(async () => (await engineOf(next)).state === 'restarting');
+    expect((await engineOf(next)).about).toBe(`its port ${portOf(url)} is taken by another program`);
+    await other.close();
+    await until(async () => (await engineOf(next)).state === 'up', 12_000);
   });
 
   test('a start that was under way goes on', async () => {
