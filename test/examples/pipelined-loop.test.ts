@@ -58,8 +58,12 @@ test.skipIf(!hasPython)(
 );
 
 test('a loop that finds no gateway says what to do', async () => {
-  const said = run(`'${process.execPath}' loop.ts http://127.0.0.1:9/v1`, RUN);
+  // That it failed is what is wanted: nobody who reads the tests' output is to be alarmed by it.
+  const told: string[] = [];
+  const tell = (line: string) => void told.push(line);
+  const said = run(`'${process.execPath}' loop.ts http://127.0.0.1:9/v1`, { ...RUN, tell });
   await expect(said).rejects.toThrow('Nothing answers at http://127.0.0.1:9/v1. Start a gateway, or let run.sh do it');
+  expect(told).toEqual([expect.stringMatching(/^pipelined-loop: FAILED after /)]);
 });
 
 test('run.sh brings up engines and a gateway, runs what it is given, and leaves nothing behind', async () => {

@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly title?: string;
   /** Then it is killed; default: five minutes. */
   readonly timeoutMs?: number;
+  /** Is told how it ended, in a line; default: stderr. */
+  readonly tell?: (line: string) => void;
 }
 
 const LAST_LINES = 25;
@@ -32,7 +34,7 @@ const QUIET = {
 
 /** @returns what it wrote to its standard output; throws, with its last lines, when its exit code is not 0 or it takes too long */
 export async function run(command: string, options: RunOptions): Promise<string> {
-  const { cwd, venv, env = {}, title, timeoutMs = 300_000 } = options;
+  const { cwd, venv, env = {}, title, timeoutMs = 300_000, tell = say } = options;
   const startedAt = performance.now();
   const child = spawn('bash', ['-c', command], {
     cwd,
@@ -62,7 +64,7 @@ export async function run(command: string, options: RunOptions): Promise<string>
   clearTimeout(late);
   process.off('exit', leave);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  say(`${title ?? command.split(' ').slice(0, 3).join(' ')}: ${code === 0 ? 'done' : 'FAILED'} after ${seconds} s`);
+  tell(`${title ?? command.split(' ').slice(0, 3).join(' ')}: ${code === 0 ? 'done' : 'FAILED'} after ${seconds} s`);
   if (code === 0) return said.out;
   const lines = said.all.trimEnd().split('\n').slice(-LAST_LINES).join('\n');
   throw new Error(`${command}\nended with ${code ?? `${signal} after ${seconds} s`}; its last lines:\n${lines}`);
