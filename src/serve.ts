@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { Access } from './access/access.ts';
 import { type Credentials, type ReadVariable, readCredentials } from './access/credentials.ts';
+import { reloadBySignal } from './admin/audit.ts';
 import { createAdmin } from './admin.ts';
 import { createApp, engineRoutes } from './app.ts';
 import { type Config, ConfigError, hasTls, isLoopback } from './config.ts';
@@ -25,6 +26,8 @@ export interface Running {
   readonly gateway: Gateway;
   readonly reloads: Reloads;
   readonly engines: Engines;
+  /** As POST /admin/v1/reload does it. What was wrong, or what changed, is in the log, and in the audit log under the signal's name. */
+  reloadBySignal(signal: string): Promise<void>;
   /** Lets requests under way end, turns new ones away, then stops; with `now`, cuts them. */
   close(options?: { now?: boolean }): Promise<void>;
 }
@@ -89,7 +92,8 @@ export async function start(written: Config, surroundings: Surroundings): Promis
       else await endRequests({ gateway, door: app, log });
       for (const closer of closers) await closer();
     };
-    return { url, adminUrl, gateway, reloads, engines, close };
+    const bySignal = (signal: string) => reloadBySignal(signal, reloads, { gateway, log });
+    return { url, adminUrl, gateway, reloads, engines, reloadBySignal: bySignal, close };
   } catch (error) {
     for (const closer of closers) await closer();
     throw error;

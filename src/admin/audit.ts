@@ -1,11 +1,13 @@
 // The audit log: every request on the admin listener that may change something, whoever was let in to send it, with what was there before and
-// what the answer said. Appended to and read, never changed; the oldest entries go.
+// what the answer said; and what a signal did, which is no request. Appended to and read, never changed; the oldest entries go.
 import type { Context, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { withoutSecrets } from '../access/secret.ts';
 import type { Gateway } from '../gateway.ts';
+import { asStepgateError, errorBody } from '../openai/error-body.ts';
 import type { AuditEntry, AuditRow } from '../registry/store.ts';
+import type { Reloads } from '../reload.ts';
 import type { Env } from '../web.ts';
 
 const ENTRIES_MAX = 20_000;
@@ -19,7 +21,7 @@ const Query = z.object({
 });
 
 /** For every route that is registered after it. */
-export function auditActions(admin: Hono<Env>, { registry }: Gateway, log: Logger): void {
+export function auditActions(admin: Hono<Env>, gateway: Gateway, log: Logger): void {
   admin.use('*', async (c, next) => {
     const { method, url } = c.req;
     if (method === 'GET' || method === 'HEAD') return next();
@@ -27,28 +29,50 @@ export function auditActions(admin: Hono<Env>, { registry }: Gateway, log: Logge
     await next();
     const { pathname, search } = new URL(url);
     const { res } = c;
-    const write = (after: string) => {
-      const entry: AuditEntry = {
-        atMs: Date.now(),
-        who: c.get('caller').who,
-        method,
-        path: withoutSecrets(pathname + search).slice(0, CHARACTERS_MAX),
-        status: res.status,
-        before: before && bounded(before),
-        after: bounded(after),
-      };
-      try {
-        registry.others.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
-      } catch (error) {
-        // It is done, and the answer must say so.
-        log.error({ err: error, ...entry }, 'this action could not be written into the audit log');
-      }
-    };
+    const { who } = c.get('caller');
+    const write = (after: string) =>
+      append({ who, method, path: pathname + search, status: res.status, before, after }, gateway, log);
     const answer = res.clone().text();
     // Its last event says what came of it; who listens is not kept waiting for that.
     if (res.headers.get('content-type')?.startsWith('text/event-stream')) void answer.then(lastEvent).then(write);
     else write(await answer);
   });
+}
+
+/** As the reload's route does it, with its status and answer; `signal` stands where the key would. Never rejects: the log has what was wrong. */
+export async function reloadBySignal(signal: string, reloads: Reloads, { gateway, log }: SignalParts): Promise<void> {
+  const { status, after } = await reloads.reload(signal).then(
+    (changes) => ({ status: 200, after: { changes } }),
+    (thrown: unknown) => {
+      const error = asStepgateError(thrown);
+      return { status: error.status, after: errorBody(error) };
+    },
+  );
+  const done = { who: signal, method: 'SIGNAL', path: '/admin/v1/reload', status };
+  append({ ...done, before: undefined, after: JSON.stringify(after) }, gateway, log);
+}
+
+interface SignalParts {
+  readonly gateway: Gateway;
+  readonly log: Logger;
+}
+
+/** With texts as they came. */
+function append(action: Omit<AuditEntry, 'atMs'>, { registry }: Gateway, log: Logger): void {
+  const { path, before, after } = action;
+  const entry: AuditEntry = {
+    ...action,
+    atMs: Date.now(),
+    path: withoutSecrets(path).slice(0, CHARACTERS_MAX),
+    before: before && bounded(before),
+    after: after && bounded(after),
+  };
+  try {
+    registry.others.commit([{ kind: 'audited', entry, keep: ENTRIES_MAX }]);
+  } catch (error) {
+    // It is done, and who asked is told so.
+    log.error({ err: error, ...entry }, 'this action could not be written into the audit log');
+  }
 }
 
 export function addAudit(admin: Hono<Env>, { registry }: Gateway): void {

@@ -1,4 +1,4 @@
-// `stepgate audit`: who changed what by the admin API, newest first. Thin over it.
+// `stepgate audit`: who changed what by the admin API or a signal, newest first. Thin over it.
 import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
@@ -18,7 +18,9 @@ interface AuditOptions extends AdminOptions {
 export function auditCommand(terminal: Terminal): Command {
   return withAdmin(new Command('audit'))
     .summary('who changed what')
-    .description('List what was done by the admin API, newest first: when, by which key, what, and how it went.')
+    .description(
+      'List what was done by the admin API, and reloads by SIGHUP, newest first: when, by which key or signal, what, and how it went.',
+    )
     .option('--limit <count>', 'how many entries, at most 1000', '20')
     .option('--json', "print the admin API's answer, with what was before and after")
     .addHelpText('after', '\nExample:\n  stepgate audit --limit 100 --json')

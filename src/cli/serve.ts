@@ -65,8 +65,7 @@ async function serve(config: Config, options: Options, terminal: Terminal): Prom
     throw await sayStartFailure(error, config, file);
   });
   terminal.err(banner(config, running));
-  // What was wrong, or what changed, is in the log.
-  terminal.onReload?.(() => void running.reloads.reload('SIGHUP').catch(() => {}));
+  terminal.onReload?.(() => void running.reloadBySignal('SIGHUP'));
   await terminal.stopped();
   await running.close();
 }

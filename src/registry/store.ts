@@ -199,12 +199,13 @@ export interface KeyRow {
   readonly revokedAtMs: number | undefined;
 }
 
-/** One action on the admin listener, as it went. */
+/** One action on the admin listener, or by a signal, as it went. */
 export interface AuditEntry {
   /** Unix time, ms. */
   readonly atMs: number;
-  /** The key's id and name, or that there was none. */
+  /** The key's id and name, or that there was none; or the signal. */
   readonly who: string;
+  /** Of the request; SIGNAL where there was none. */
   readonly method: string;
   readonly path: string;
   readonly status: number;

@@ -215,8 +215,8 @@ row(
 row(
   {
     fault: 'SIGHUP with something wrong in the config',
-    required: 'refused whole with its line; the old one goes on',
-    mechanism: '`reload.ts`',
+    required: 'refused whole with its line; the old one goes on; both are in the audit log',
+    mechanism: '`reload.ts`; `admin/audit.ts`',
   },
   async () => {
     await serve();
@@ -228,10 +228,22 @@ row(
 
     await writeFile(file(), `${before}limits: { queueMax: none }\n`);
     gateway.process.kill('SIGHUP');
-    const { about } = await logged(/reload refused/);
+    const { about } = (await logged(/reload refused/)) as { about: string };
     expect(about).toMatch(/gate\.yaml:\d+:\d+: limits\.queueMax/);
     expect((await post('/v1/completions', { model: 'my-model@1', prompt: 'x'.repeat(200) })).status).toBe(413);
     expect((await fetch(`${url}/ready`)).status).toBe(200);
-    return 'refused with file, line and key; the old limits hold';
+
+    const audited = async () => (await (await fetch(`${admin}/admin/v1/audit`)).json()) as { data: unknown[] };
+    await until(async () => (await audited()).data.length === 2);
+    const bySignal = { who: 'SIGHUP', method: 'SIGNAL', path: '/admin/v1/reload', before: null };
+    expect((await audited()).data).toMatchObject([
+      {
+        ...bySignal,
+        status: 400,
+        after: { error: { code: 'invalid_request', message: expect.stringContaining(about) } },
+      },
+      { ...bySignal, status: 200, after: { changes: [{ key: 'limits.bodyBytesMax', after: 100 }] } },
+    ]);
+    return 'refused with file, line and key; the old limits hold; the audit log has who: SIGHUP';
   },
 );
