@@ -2,7 +2,7 @@
 // Each command is a file in cli/; exit codes are 0 done, 1 failed (a line on stderr), 2 wrong usage.
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
-import { Command } from 'commander';
+import { type Argument, Command } from 'commander';
 import { aliasCommand } from './cli/alias.ts';
 import { auditCommand } from './cli/audit.ts';
 import { demoCommand } from './cli/demo.ts';
@@ -102,12 +102,24 @@ function program(): Command {
       ].join('\n'),
     );
   for (const create of commands) root.addCommand(create(terminal));
-  for (const command of [root, ...root.commands])
+  // With "[options]" at each the summaries have no room to wrap, and run over the edge of 80 columns.
+  const nameOf = (command: Command) => [command.name(), ...command.registeredArguments.map(sayArgument)].join(' ');
+  root.configureHelp({ subcommandTerm: nameOf });
+  for (const command of [root, ...root.commands]) {
+    // Said as it is written, whether it is kept as a text or as a number.
+    for (const option of command.options)
+      if (typeof option.defaultValue === 'string') option.defaultValueDescription ??= option.defaultValue;
     command
       .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
       .showHelpAfterError(`("stepgate ${command === root ? '' : `${command.name()} `}--help" explains)`);
+  }
   return root;
 }
+
+const sayArgument = (argument: Argument): string => {
+  const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+  return argument.required ? `<${name}>` : `[${name}]`;
+};
 
 // A reader that leaves early (`stepgate ls | head -1`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

@@ -46,7 +46,7 @@ export function simCommand(terminal: Terminal): Command {
     .option('--port <port>', 'port to listen on; 0 takes a free one', port, 8100)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .addOption(
-      new Option('--base <name...>', 'served name of the base; several are aliases').default(['base'], '"base"'),
+      new Option('--base <name...>', 'served name of the base; several are aliases').default(['base'], 'base'),
     )
     .option('--max-loras <n>', 'adapters that can run at once (slots)', count, 2)
     .option(
@@ -69,7 +69,8 @@ export function simCommand(terminal: Terminal): Command {
         '',
         'Example:',
         '  stepgate sim --port 8100 &',
-        "  curl http://127.0.0.1:8100/v1/load_lora_adapter -H 'content-type: application/json' \\",
+        '  curl http://127.0.0.1:8100/v1/load_lora_adapter \\',
+        "    -H 'content-type: application/json' \\",
         '    -d \'{"lora_name": "my-model@5", "lora_path": "/runs/my-model/checkpoint-5"}\'',
       ].join('\n'),
     )
