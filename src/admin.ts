@@ -54,6 +54,8 @@ export function createAdmin(gateway: Gateway, { reloads, engines, publicUrl }: A
   addKeys(admin, gateway);
   addReload(admin, reloads);
   addAudit(admin, gateway);
-  addErrors(admin, log);
+  addErrors(admin, log, (path) =>
+    path.startsWith('/v1/') ? `models are asked at ${publicUrl()}, not at the admin listener` : undefined,
+  );
   return admin;
 }

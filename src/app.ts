@@ -14,7 +14,7 @@ import type { Gateway } from './gateway.ts';
 import { addModelRoutes } from './model-routes.ts';
 import { Held } from './openai/body-budget.ts';
 import { type ModelRequest, readRequest } from './openai/read-request.ts';
-import { ROUTES, type Route } from './openai/routes.ts';
+import { meantBy, ROUTES, type Route } from './openai/routes.ts';
 import { addPredictRoutes } from './predict-routes.ts';
 import type { Build } from './registry/store.ts';
 import { addTrainerRoutes } from './trainer-routes.ts';
@@ -56,8 +56,14 @@ export function createApp(gateway: Gateway, log: Logger): Hono<Env> {
   app.get('/metrics', async (c) =>
     c.body(await gateway.metrics.text(), 200, { 'content-type': gateway.metrics.contentType }),
   );
-  addErrors(app, log);
+  addErrors(app, log, meant);
   return app;
+}
+
+function meant(path: string): string | undefined {
+  if (path.startsWith('/admin/')) return 'the admin API has a listener of its own (`admin` in the config)';
+  const route = meantBy(path);
+  return route && `write ${route} (the base URL of OpenAI's clients ends in /v1 here)`;
 }
 
 interface Call {

@@ -13,10 +13,14 @@ import { readBody } from './openai/read-body.ts';
 
 export type Env = { Bindings: HttpBindings; Variables: { caller: Caller; bodyBytesMax: number } };
 
-/** The last resorts of an app. */
-export function addErrors(app: Hono<Env>, log: Logger): void {
+/** The last resorts of an app. `meant`: what somebody may have wanted who asked for a path that it does not have. */
+export function addErrors(app: Hono<Env>, log: Logger, meant: (path: string) => string | undefined): void {
   app.notFound((c) => {
-    throw new StepgateError('route_not_found', `no route ${c.req.method} ${c.req.path}; docs/api.md lists them`);
+    const { method, path } = c.req;
+    throw new StepgateError(
+      'route_not_found',
+      `no route ${method} ${path}: ${meant(path) ?? 'docs/api.md lists them'}`,
+    );
   });
   app.onError((thrown, c) => {
     const error = asStepgateError(thrown);

@@ -71,3 +71,13 @@ export const ROUTES: readonly Route[] = [
   route('/tokenize', { model: 'optional', echo: 'none' }),
   route('/detokenize', { model: 'optional', echo: 'none' }),
 ];
+
+/**
+ * The route that a path which is none was meant to be: OpenAI's clients put `/chat/completions` behind whatever they were given as their base URL,
+ * one without `/v1` or one that is a whole route already.
+ */
+export function meantBy(path: string): string | undefined {
+  const known = [...ROUTES.map((route) => route.path), '/v1/models'].filter((route) => route.startsWith('/v1/'));
+  const meant = known.filter((route) => path.endsWith(route.slice('/v1'.length)));
+  return meant.sort((a, b) => b.length - a.length)[0];
+}

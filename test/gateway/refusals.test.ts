@@ -88,6 +88,29 @@ test('routes that do not exist, and methods that do not fit, are answered in the
   expect(wrong.headers.get('allow')).toBe('POST');
 });
 
+test.each([
+  ['a base URL without /v1', '/chat/completions', 'write /v1/chat/completions ('],
+  ['a base URL that is a whole route', '/v1/completions/completions', 'write /v1/completions ('],
+  ['a base URL with /v1 twice', '/v1/v1/embeddings', 'write /v1/embeddings ('],
+  ['the admin API at the wrong listener', '/admin/v1/backends', 'a listener of its own (`admin` in the config)'],
+  ['what is nothing', '/v1/images/generations', 'docs/api.md lists them'],
+])('%s is told where to go', async (_, path, words) => {
+  const house = await setUp();
+  const answer = await house.post(path, {});
+  expect([answer.status, await answer.json()]).toEqual([
+    404,
+    { error: expect.objectContaining({ code: 'route_not_found', message: expect.stringContaining(words) }) },
+  ]);
+});
+
+test('a model that is asked at the admin listener is told where models are asked', async () => {
+  const { running } = await setUp();
+  const answer = await fetch(`${running.adminUrl}/v1/chat/completions`, { method: 'POST', body: '{}' });
+  expect(await answer.json()).toMatchObject({
+    error: { code: 'route_not_found', message: expect.stringContaining(`models are asked at ${running.url}`) },
+  });
+});
+
 test('headers over the limit: 431 in our own shape', async () => {
   const house = await setUp({ config: { limits: { headerBytesMax: 2000 } } });
   const socket = connect(Number(new URL(house.running.url).port), '127.0.0.1');
