@@ -29,6 +29,9 @@ export interface Shape {
   readonly additionalProperties?: boolean | Shape;
 }
 
+/** Of a value that a message quotes. */
+const CHARACTERS_MAX = 60;
+
 /** One objection of the schema: a zod issue, as far as a message needs it. */
 export interface Issue {
   readonly code?: string | undefined;
@@ -177,10 +180,13 @@ function example(path: readonly PropertyKey[], shape: Shape | undefined): string
   return `write for example "${written}"`;
 }
 
+/** Of a file that is no config, all of it may be one text. */
+const cut = (text: string): string => (text.length > CHARACTERS_MAX ? `${text.slice(0, CHARACTERS_MAX)}...` : text);
+
 function sayValue(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a mapping';
-  return typeof value === 'string' ? `the text ${JSON.stringify(value)}` : String(value);
+  return typeof value === 'string' ? `the text ${JSON.stringify(cut(value))}` : String(value);
 }
 
 function shapeAt(root: Shape, path: readonly PropertyKey[]): Shape | undefined {

@@ -28,6 +28,7 @@ import { sweepCommand } from './cli/sweep.ts';
 import { Failure, printable, type Terminal } from './cli/terminal.ts';
 import { upCommand } from './cli/up.ts';
 import { ConfigError } from './config.ts';
+import { StepgateError } from './errors.ts';
 
 const SAME_WISH_MS = 500;
 const interactive = process.stdout.isTTY === true;
@@ -127,7 +128,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.
 try {
   await program().parseAsync();
 } catch (error) {
-  const expected = error instanceof Failure || error instanceof ConfigError;
+  const expected =
+    error instanceof Failure ||
+    error instanceof ConfigError ||
+    (error instanceof StepgateError && error.code !== 'internal_error');
   const message = error instanceof Error ? error.message : String(error);
   terminal.err(expected ? message : `stepgate failed: ${message} (with STEPGATE_DEBUG=1 it says where)`);
   if (!expected && process.env.STEPGATE_DEBUG && error instanceof Error) terminal.err(error.stack ?? '');

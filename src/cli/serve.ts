@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
+import { readCredentials } from '../access/credentials.ts';
 import { type Config, ConfigError, defaultConfig } from '../config.ts';
 import { readConfig } from './admin-client.ts';
 import { createLog, LEVELS, type LogOptions } from './log.ts';
@@ -29,18 +30,23 @@ export function serveCommand(terminal: Terminal): Command {
     )
     .action(async (options: Options) => {
       const config = options.config === undefined ? defaultConfig() : await readConfig(options.config);
-      if (options.check) check(config, terminal);
+      if (options.check) await check(config, terminal);
       else await serve(config, options, terminal);
     });
 }
 
-function check(config: Config, terminal: Terminal): void {
+async function check(config: Config, terminal: Terminal): Promise<void> {
   terminal.out(
     `good: ${config.backends.length} backends, ${config.models.size} models; clients at ${at(config.listen)}, admin at ${at(config.admin)}`,
   );
   for (const [name, { watch }] of config.models)
     if (watch !== undefined && !existsSync(watch))
       terminal.err(`note: models.${name}.watch: ${watch} does not exist yet`);
+  // Keys and certificates may be elsewhere than the file is looked at, so these are notes.
+  await readCredentials(config, terminal.variable ?? (() => undefined)).catch((error: unknown) => {
+    if (!(error instanceof ConfigError)) throw error;
+    terminal.err(`note: it would not start here: ${error.message}`);
+  });
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   type Digest,
   type ModelName,
 } from '../domain.ts';
+import { StepgateError } from '../errors.ts';
 import { auditOf, auditRowOf, keyOf, keyRowOf } from './access-rows.ts';
 import { backendOf, backendRowOf, engineOf, engineRowOf } from './backend-rows.ts';
 import { MIGRATIONS } from './migrations.ts';
@@ -71,7 +72,7 @@ export class Database implements Store {
   constructor(options: DatabaseOptions) {
     this.#pathOf = options.pathOf;
     // Digests of keys, the audit log: its owner's alone, whatever the umask. SQLite gives the log beside it the same mode.
-    closeSync(openSync(options.file, 'a', FILE_MODE));
+    makeOwn(options.file);
     this.#db = new DatabaseSync(options.file, { timeout: LOCK_WAIT_MS });
     try {
       this.#db.exec(
@@ -264,7 +265,8 @@ export class Database implements Store {
 function migrate(db: DatabaseSync, file: string, migrations: readonly string[]): void {
   const version = Integer.parse(db.prepare('PRAGMA user_version').get()?.user_version);
   if (version > migrations.length) {
-    throw new Error(
+    throw new StepgateError(
+      'conflict',
       `${file} was written by a newer stepgate (its schema is ${version}, this one knows up to ${migrations.length}). Upgrade stepgate, or set another \`data\` directory.`,
     );
   }
@@ -288,17 +290,25 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && 'errcode' in error ? error.errcode : undefined;
 }
 
+function makeOwn(file: string): void {
+  try {
+    closeSync(openSync(file, 'a', FILE_MODE));
+  } catch (error) {
+    throw explainOpening(error, file);
+  }
+}
+
 function explainOpening(error: unknown, file: string): unknown {
   if (codeOf(error) === SQLITE_BUSY) {
-    return new Error(
+    return new StepgateError(
+      'conflict',
       `${file} is in use: another stepgate runs on this \`data\` directory. Stop it, or set another one.`,
       { cause: error },
     );
   }
   if (codeOf(error) === SQLITE_NOTADB) {
-    return new Error(`${file} is not a stepgate registry. Move it away, or set another \`data\` directory.`, {
-      cause: error,
-    });
+    const about = `${file} is not a stepgate registry. Move it away, or set another \`data\` directory.`;
+    return new StepgateError('conflict', about, { cause: error });
   }
-  return error;
+  return diskError(error, `${file} was not opened`);
 }

@@ -101,7 +101,10 @@ export class Registry {
     const roots = new Roots(rootsOf(options));
     const dataDir = resolve(options.dataDir);
     const adapters = join(dataDir, 'adapters');
-    await makeOpenDirectory(dataDir);
+    await makeOpenDirectory(dataDir).catch((error: NodeJS.ErrnoException) => {
+      const about = `\`data\`: ${dataDir} cannot be made or used (${error.code}): name a directory that this user may write to`;
+      throw new StepgateError('storage_failed', about, { cause: error });
+    });
     // Not `join`: a hundred thousand of these paths share the text of their two parts.
     const pathOf = (digest: Digest) => `${adapters}/${digest}`;
     // The database first: its lock says that no other process is taking adapters into the same store.

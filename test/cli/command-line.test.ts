@@ -75,6 +75,15 @@ describe('wrong usage ends with 2 and a way to the help', () => {
     [['demo', '--port', 'many']],
     [['demo', '--port', '70000']],
     [['serve', '--log-level', 'loud']],
+    [['audit', '--limit', 'many']],
+    [['audit', '--limit', '1001']],
+    [['alias', 'my-model', '--history', '0']],
+    [['deploy', 'support', '--rollback', 'first']],
+    [['reserve', '--class', 'urgent']],
+    [['reserve', '--model', 'my-model', '--slots', 'all']],
+    [['sweep', 'my-model@*', '--requests', 'prompts.jsonl', '--concurrency', '0']],
+    [['ls', '--sort', 'eval_loss']],
+    [['pin', '--for', '2h']],
   ])('%j', async (args) => {
     const { code, out, err } = await run(args);
     expect(code).toBe(2);
@@ -82,6 +91,15 @@ describe('wrong usage ends with 2 and a way to the help', () => {
     expect(err).toContain('--help');
     expect(err).not.toContain('    at ');
   });
+});
+
+test.each([
+  [['ps', '--admin', 'not a url'], 'write for example http://127.0.0.1:8081'],
+  [['pin', 'my-model@5', '--for', '3y'], 'write for example 90s, 30m, 2h or 7d'],
+  [['pin', 'my-model'], 'write my-model@5, my-model@5..40'],
+  [['alias', 'my-model', 'champion', 'five'], 'write a number, such as 5'],
+])('%j ends with 2 and says what to write', async (args, words) => {
+  expect(await run(args)).toEqual({ code: 2, out: '', err: expect.stringContaining(words) });
 });
 
 describe('without a gateway', () => {
@@ -134,6 +152,33 @@ describe('serve', () => {
       expect(lines[0]).toBe(`${file}:1:1: listn: unknown key; did you mean "listen"?`);
       expect(lines[1]).toContain(`${file}:3:3: deadlines.loadMs:`);
     }
+  });
+
+  test('what is no config at all is not shown whole', async () => {
+    const file = await configFile('x'.repeat(10_000));
+    const { code, err } = await run(['serve', '--config', file]);
+    expect(code).toBe(1);
+    expect(err).toContain(`got the text "${'x'.repeat(60)}..."; its keys are listen, admin`);
+    expect((await run(['serve', '--config', home])).err).toContain('it is a directory');
+  });
+
+  test('a data directory that cannot be made is told as that', async () => {
+    const file = await configFile('listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ndata: ./gate.yaml/data\nbackends: []\n');
+    const { code, err } = await run(['serve', '--config', file]);
+    expect(code).toBe(1);
+    expect(err).toMatch(
+      /^`data`: \S+ cannot be made or used \(ENOTDIR\): name a directory that this user may write to\n$/,
+    );
+  });
+
+  test('--check tells of keys that the gateway would not start without', async () => {
+    const backend = '{ name: gpu-0, url: "http://127.0.0.1:9", keyEnv: NO_SUCH_KEY }';
+    const file = await configFile(`backends: [${backend}]\n`);
+    const { code, err } = await run(['serve', '--check', '--config', file]);
+    expect(code).toBe(0);
+    expect(err).toContain(
+      'note: it would not start here: backends (gpu-0): keyEnv: the environment variable NO_SUCH_KEY',
+    );
   });
 
   test('--check says what a good config means, and starts nothing', async () => {

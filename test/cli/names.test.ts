@@ -69,6 +69,12 @@ test('pin: make, list, refuse a deletion, remove', async () => {
   expect(JSON.parse((await at('pin', '--json')).out)).toEqual({ data: [] });
 });
 
+test('a second gateway on the same data is told so, not taken for a failure of the program', async () => {
+  const { code, err } = await run(['serve', '--config', join(home, 'gate.yaml')]);
+  expect(code).toBe(1);
+  expect(err).toMatch(/^\S+registry\.sqlite is in use: another stepgate runs on this `data` directory\./);
+});
+
 test('retain says why each stays', async () => {
   const { code, out } = await at('retain', 'my-model', '--dry-run');
   expect([code, out]).toEqual([0, expect.stringMatching(/^my-model@5 +stays +no rule: .*\n[\s\S]*0 of 2 would go$/m)]);
@@ -78,12 +84,12 @@ test.each([
   [['alias', 'my-model', 'champion', '5', '--remove'], 2, 'not both'],
   [['alias', 'my-model', 'champion', '--expect', '5'], 2, '--expect'],
   [['alias', 'my-model', '--remove'], 2, 'ALIAS'],
-  [['alias', 'my-model', 'champion', 'five'], 1, 'no step'],
+  [['alias', 'my-model', 'champion', 'five'], 2, 'no step'],
   [['alias', 'my-model', 'latest', '5'], 1, 'moves by itself'],
   [['alias', 'nothing'], 1, '(model_not_found)'],
-  [['pin', 'my-model'], 1, 'my-model@5..40'],
-  [['pin', 'my-model@5', '--for', 'long'], 1, '90s'],
-  [['pin', 'my-model@5..', '--for', '1h'], 1, 'my-model@5..40'],
+  [['pin', 'my-model'], 2, 'my-model@5..40'],
+  [['pin', 'my-model@5', '--for', 'long'], 2, '90s'],
+  [['pin', 'my-model@5..', '--for', '1h'], 2, 'my-model@5..40'],
   [['pin', 'my-model@9..5'], 1, '(invalid_request)'],
   [['retain'], 2, 'model'],
 ])('%j ends with %i and says what to do', async (args, code, words) => {
