@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { type Config, hasTls, parseConfig } from '../config.ts';
-import { Failure, type Terminal } from './terminal.ts';
+import { Failure, type Terminal, wrong } from './terminal.ts';
 
 const list = <T extends z.ZodType>(row: T) => z.object({ data: z.array(row) });
 
@@ -126,12 +126,12 @@ export function withAdmin(command: Command): Command {
     .option('--config <file>', 'take the admin listener from this config file');
 }
 
+const UNREADABLE: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EISDIR: 'it is a directory' };
+
 /** @throws Failure when the file cannot be read; ConfigError when it can, but not used */
 export async function readConfig(file: string): Promise<Config> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(
-      `cannot read the config "${file}": ${error.code === 'ENOENT' ? 'there is no such file' : error.message}`,
-    );
+    throw new Failure(`cannot read the config "${file}": ${UNREADABLE[error.code ?? ''] ?? error.message}`);
   });
   return parseConfig(text, { file });
 }
@@ -222,7 +222,15 @@ export class AdminClient {
     if (response.ok && (text === '' || value !== undefined)) return value;
     const refused = refusal.safeParse(value);
     if (!refused.success) throw this.#stranger(response);
+    if (refused.data.error.code === 'invalid_api_key') throw this.#keyless();
     throw failureOf(refused.data.error);
+  }
+
+  #keyless(): Failure {
+    const about = this.#key === undefined ? 'STEPGATE_KEY is not set' : 'the one in STEPGATE_KEY does not count';
+    return new Failure(
+      `${this.#url} asks for an admin key, and ${about}: export STEPGATE_KEY=sg_... (docs/access.md says how to make one where all are lost)`,
+    );
   }
 
   #stranger({ status }: Response): Failure {
@@ -272,7 +280,7 @@ async function listenerUrl(
   const { written, config, byDefault } = from;
   if (written !== undefined) {
     const full = /^https?:\/\//.test(written) ? written : `http://${written}`;
-    if (!URL.canParse(full)) throw new Failure(`${OPTION[key]} "${written}" is no URL: write for example ${byDefault}`);
+    if (!URL.canParse(full)) throw wrong(`${OPTION[key]} "${written}" is no URL: write for example ${byDefault}`);
     return new URL(full).href.replace(/\/+$/, '').replace(/(\/admin)?\/v1$/, '');
   }
   if (config === undefined) return byDefault;

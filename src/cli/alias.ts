@@ -3,7 +3,8 @@ import { userInfo } from 'node:os';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
-import { Failure, sayAge, type Terminal, table } from './terminal.ts';
+import { whole } from './arguments.ts';
+import { sayAge, type Terminal, table, wrong } from './terminal.ts';
 
 const alias = z.object({ alias: z.string(), step: z.number(), movedAt: z.string(), by: z.string() });
 const aliases = z.object({
@@ -26,7 +27,7 @@ interface AliasOptions extends AdminOptions {
   readonly expect?: string;
   readonly remove?: boolean;
   readonly by?: string;
-  readonly history?: string;
+  readonly history: number;
   readonly json?: boolean;
 }
 
@@ -42,7 +43,7 @@ export function aliasCommand(terminal: Terminal): Command {
     .option('--expect <step>', 'move it only if it points to this step now ("none": only if it is not set)')
     .option('--remove', 'remove the alias')
     .option('--by <name>', 'who moves it, for the history (default: your login name)')
-    .option('--history <count>', 'how many moves to list', '10')
+    .option('--history <count>', 'how many moves to list', whole(1, 10_000), 10)
     .option('--json', "print the admin API's answer")
     .addHelpText(
       'after',
@@ -92,7 +93,7 @@ interface Listing {
 }
 
 async function list({ admin, path, name, options, terminal }: Listing): Promise<void> {
-  const query = new URLSearchParams({ limit: options.history ?? '10', ...(name !== undefined && { alias: name }) });
+  const query = new URLSearchParams({ limit: `${options.history}`, ...(name !== undefined && { alias: name }) });
   const moves = `${path}/history?${query}`;
   const [named, moved] = [await admin.get(`${path}/aliases`, aliases), await admin.get(moves, history)];
   if (options.json) {
@@ -122,7 +123,7 @@ const textsOf = (expect: { expect?: number | null }) => ('expect' in expect ? { 
 
 function readStep(text: string): number {
   if (/^[0-9]+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
-  throw new Failure(`"${text}" is no step: write a number, such as 5`);
+  throw wrong(`"${text}" is no step: write a number, such as 5`);
 }
 
 const readExpect = (text: string): number | null => (text === 'none' ? null : readStep(text));

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
+import { whole } from './arguments.ts';
 import { type Terminal, table } from './terminal.ts';
 
 const entries = z.object({
@@ -11,7 +12,7 @@ const entries = z.object({
 });
 
 interface AuditOptions extends AdminOptions {
-  readonly limit: string;
+  readonly limit: number;
   readonly json?: boolean;
 }
 
@@ -21,12 +22,12 @@ export function auditCommand(terminal: Terminal): Command {
     .description(
       'List what was done by the admin API, and reloads by SIGHUP, newest first: when, by which key or signal, what, and how it went.',
     )
-    .option('--limit <count>', 'how many entries, at most 1000', '20')
+    .option('--limit <count>', 'how many entries, at most 1000', whole(1, 1_000), 20)
     .option('--json', "print the admin API's answer, with what was before and after")
     .addHelpText('after', '\nExample:\n  stepgate audit --limit 100 --json')
     .action(async (options: AuditOptions) => {
       const admin = await AdminClient.of(options, terminal);
-      const answer = await admin.ask('GET', `/audit?${new URLSearchParams({ limit: options.limit })}`);
+      const answer = await admin.ask('GET', `/audit?${new URLSearchParams({ limit: `${options.limit}` })}`);
       if (options.json) return terminal.out(JSON.stringify(answer, null, 2));
       const rows = check(answer, entries).data.map(({ at, who, method, path, status }) => [
         at.replace(/\.\d+Z$/, 'Z'),

@@ -5,9 +5,10 @@ import { Command } from 'commander';
 import type { z } from 'zod';
 import { AdminClient, type AdminOptions, check, publicUrl, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
+import { whole } from './arguments.ts';
 import { type build, builds, deployment, deployments } from './deploy/answers.ts';
 import { wishFromEnv } from './deploy/from-env.ts';
-import { Failure, keyHeader, sayAge, type Terminal, table } from './terminal.ts';
+import { Failure, keyHeader, sayAge, type Terminal, table, wrong } from './terminal.ts';
 
 type Build = z.output<typeof build>;
 type Deployment = z.output<typeof deployment>;
@@ -20,7 +21,7 @@ interface DeployOptions extends AdminOptions {
   readonly chat?: boolean;
   readonly fromEnv?: boolean;
   readonly base?: string;
-  readonly rollback?: string;
+  readonly rollback?: number;
   readonly remove?: boolean;
   readonly url?: string;
   readonly json?: boolean;
@@ -47,7 +48,7 @@ export function deployCommand(terminal: Terminal): Command {
     .option('--no-chat', 'prompts are texts to be completed')
     .option('--from-env', "register and deploy what a Fine Tuning Studio predict script's environment names")
     .option('--base <name>', "with --from-env: the base's name as the engines serve it (default: the environment's)")
-    .option('--rollback <build>', 'a copy of this build is the next one')
+    .option('--rollback <build>', 'a copy of this build is the next one', whole(1, 999_999_999))
     .option('--remove', 'remove the deployment and its builds')
     .option('--url <url>', 'the gateway, for the example that is printed (default: http://127.0.0.1:8080)')
     .option('--json', "print the admin API's answer")
@@ -95,7 +96,7 @@ async function act(terminal: Terminal, { name, options, self }: Asked): Promise<
     return say(answer, () => `removed ${name}`);
   }
   if (rollback !== undefined) {
-    const answer = await admin.ask('POST', `${path(name)}/rollback`, { build: readBuild(rollback), by });
+    const answer = await admin.ask('POST', `${path(name)}/rollback`, { build: rollback, by });
     return tell(terminal, answer, options);
   }
   // What is wrong with the options is said before anything is registered.
@@ -193,11 +194,6 @@ function readGeneration(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Failure(`--generation is no JSON: write for example '{"max_new_tokens": 60}', or @FILE`);
+    throw wrong(`--generation is no JSON: write for example '{"max_new_tokens": 60}', or @FILE`);
   }
-}
-
-function readBuild(text: string): number {
-  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
-  throw new Failure(`"${text}" is no build: write a number, such as 3`);
 }

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import type { KeyRequest } from '../access/keys.ts';
 import { CLASSES, SCOPES } from '../domain.ts';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
-import { Failure, type Terminal, table } from './terminal.ts';
+import { goWith, whole } from './arguments.ts';
+import { Failure, type Terminal, table, wrong } from './terminal.ts';
 import { readTime, sayUntil } from './times.ts';
 
 const key = z.object({
@@ -28,8 +29,8 @@ interface KeysOptions extends AdminOptions {
   readonly scope: string;
   readonly models?: string;
   readonly class?: string;
-  readonly rate?: string;
-  readonly concurrent?: string;
+  readonly rate?: number;
+  readonly concurrent?: number;
   readonly for?: string;
   readonly rotate?: string;
   readonly grace?: string;
@@ -37,6 +38,8 @@ interface KeysOptions extends AdminOptions {
   readonly data?: string;
   readonly json?: boolean;
 }
+
+const OF_A_NEW_KEY = ['scope', 'models', 'class', 'rate', 'concurrent', 'for'];
 
 export function keysCommand(terminal: Terminal): Command {
   return withAdmin(new Command('keys'))
@@ -48,8 +51,8 @@ export function keysCommand(terminal: Terminal): Command {
     .option('--scope <scopes>', `what it may do, of ${SCOPES.join(', ')}`, 'use')
     .option('--models <patterns>', "which models, such as 'my-model,team-*' (default: all)")
     .option('--class <class>', `the most urgent class of its requests, and their default: ${CLASSES.join(', ')}`)
-    .option('--rate <count>', 'requests a minute (default: no limit)')
-    .option('--concurrent <count>', 'requests at once (default: no limit)')
+    .option('--rate <count>', 'requests a minute (default: no limit)', whole(1, 999_999))
+    .option('--concurrent <count>', 'requests at once (default: no limit)', whole(1, 999_999))
     .option('--for <time>', 'how long, such as 12h or 30d (default: until it is revoked)')
     .option('--rotate <id>', 'give this key a new secret')
     .option('--grace <time>', 'with --rotate: how long the old secret still counts (default: 1h)')
@@ -70,6 +73,8 @@ async function act(
 ): Promise<void> {
   if ([name, options.rotate, options.revoke].filter((one) => one !== undefined).length > 1)
     self.error('error: give one of NAME, --rotate or --revoke');
+  if (name === undefined) goWith('the NAME of a new key', OF_A_NEW_KEY, self);
+  if (options.rotate === undefined) goWith('--rotate', ['grace'], self);
   if (options.data !== undefined) {
     if (name === undefined) self.error('error: --data makes a key: give its NAME');
     else tell(terminal, await makeIn(options.data, request(name, options)), options);
@@ -107,8 +112,8 @@ function request(name: string, options: KeysOptions): KeyRequest {
     scopes,
     models: options.models === undefined ? (touchesModels ? ['*'] : []) : list(options.models),
     ...(options.class !== undefined && { class: oneOf(CLASSES, options.class, '--class') }),
-    ...(options.rate !== undefined && { perMinute: readCount(options.rate, '--rate') }),
-    ...(options.concurrent !== undefined && { concurrentMax: readCount(options.concurrent, '--concurrent') }),
+    ...(options.rate !== undefined && { perMinute: options.rate }),
+    ...(options.concurrent !== undefined && { concurrentMax: options.concurrent }),
     ...(options.for !== undefined && { ttlMs: readTime(options.for) }),
   };
 }
@@ -134,7 +139,7 @@ async function makeIn(directory: string, asked: KeyRequest): Promise<unknown> {
 
 function listing(rows: readonly Key[], width: number): string {
   if (rows.length === 0)
-    return 'no keys: everybody on this machine may do everything. "stepgate keys NAME --scope admin" makes the first';
+    return 'no keys: "stepgate keys NAME --scope admin" makes the first (docs/access.md says who may do what until then)';
   const cells = rows.map((row) => [
     row.id,
     row.name,
@@ -170,10 +175,5 @@ const list = (text: string): string[] =>
 function oneOf<T extends string>(known: readonly T[], text: string, option: string): T {
   const found = known.find((one) => one === text);
   if (found !== undefined) return found;
-  throw new Failure(`${option}: "${text}" is none of ${known.join(', ')}`, { exitCode: 2 });
-}
-
-function readCount(text: string, option: string): number {
-  if (/^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
-  throw new Failure(`${option}: "${text}" is no number: write for example ${option} 60`, { exitCode: 2 });
+  throw wrong(`${option}: "${text}" is none of ${known.join(', ')}`);
 }

@@ -1,6 +1,7 @@
 // `stepgate logs NAME`: what an engine of the gateway's own says. Thin over the admin API.
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { AdminClient, type AdminOptions, withAdmin } from './admin-client.ts';
+import { whole } from './arguments.ts';
 import { Failure, type Terminal } from './terminal.ts';
 
 interface LogsOptions extends AdminOptions {
@@ -15,7 +16,7 @@ export function logsCommand(terminal: Terminal): Command {
       "Show the last lines of an engine's log, also of one that failed or was ended. The gateway keeps 8 MB of it, and the 8 MB before.",
     )
     .argument('<name>', 'as it was called with "stepgate up"')
-    .option('-n, --lines <n>', 'how many of the last lines', lines, 100)
+    .option('-n, --lines <n>', 'how many of the last lines', whole(0, 10_000), 100)
     .option('-f, --follow', 'and what comes, until the engine is ended')
     .addHelpText('after', '\nExamples:\n  stepgate logs gpu-0\n  stepgate logs gpu-0 -f -n 20')
     .action(async (name: string, options: LogsOptions) => {
@@ -23,7 +24,7 @@ export function logsCommand(terminal: Terminal): Command {
       const path = `/engines/${encodeURIComponent(name)}/log?lines=${options.lines}`;
       const { body } = await admin.open(options.follow ? `${path}&follow=true` : path);
       let rest = '';
-      for await (const piece of whole(body?.pipeThrough(new TextDecoderStream()) ?? [])) {
+      for await (const piece of toItsEnd(body?.pipeThrough(new TextDecoderStream()) ?? [])) {
         const parts = (rest + piece).split('\n');
         rest = parts.pop() ?? '';
         for (const line of parts) terminal.out(line);
@@ -33,15 +34,10 @@ export function logsCommand(terminal: Terminal): Command {
 }
 
 /** @throws Failure when the gateway ends before the answer does */
-async function* whole(answer: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
+async function* toItsEnd(answer: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
   try {
     yield* answer;
   } catch {
     throw new Failure('the gateway ended; its engines go on: ask again when it is back');
   }
-}
-
-function lines(text: string): number {
-  if (/^\d{1,5}$/.test(text) && Number(text) <= 10_000) return Number(text);
-  throw new InvalidArgumentError('Give a whole number from 0 to 10000.');
 }

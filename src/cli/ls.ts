@@ -1,9 +1,10 @@
 // `stepgate ls [MODEL]`: what exists, and the deployments of it. Reads the admin API and prints; decides nothing.
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { z } from 'zod';
 import { AdminClient, type AdminOptions, checkpoints, models, withAdmin } from './admin-client.ts';
+import { goWith, whole } from './arguments.ts';
 import { deployments } from './deploy/answers.ts';
-import { notes, tableOf } from './ls-table.ts';
+import { notes, type Row, tableOf } from './ls-table.ts';
 import { type Terminal, table } from './terminal.ts';
 
 interface Options extends AdminOptions {
@@ -27,12 +28,9 @@ const GREATEST_FIRST: ReadonlySet<string> = new Set(['step', 'created', 'size', 
 /** Losses have columns anyhow. */
 const SHOWN: ReadonlySet<string> = new Set(['loss', 'train_loss', 'eval_loss']);
 
-const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+const OF_A_MODEL = ['metric', 'sort', 'order', 'filter', 'ready', 'state', 'limit', 'after', 'wide'];
 
-function wholeNumber(text: string): number {
-  if (/^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('Write a number from 1 to 999999.');
-}
+const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 export function lsCommand(terminal: Terminal): Command {
   return withAdmin(new Command('ls'))
@@ -51,7 +49,7 @@ export function lsCommand(terminal: Terminal): Command {
         .choices(['live', 'servable', 'unservable', 'deleted', 'all'])
         .default('live'),
     )
-    .option('--limit <rows>', `at most so many (default: ${ROWS_DEFAULT})`, wholeNumber)
+    .option('--limit <rows>', `at most so many (default: ${ROWS_DEFAULT})`, whole(1, 100_000))
     .option('--after <name>', 'the rows behind this one')
     .option('--wide', 'every column, however wide')
     .option('--json', "print the admin API's answer")
@@ -59,7 +57,8 @@ export function lsCommand(terminal: Terminal): Command {
       'after',
       '\nExamples:\n  stepgate ls\n  stepgate ls my-model --metric judge --sort judge --order desc --limit 10\n  stepgate ls my-model --ready --filter "eval_loss<0.5" --filter "step>=100"\n  stepgate ls my-model --json | jq -r ".data[].name"',
     )
-    .action(async (model: string | undefined, options: Options) => {
+    .action(async (model: string | undefined, options: Options, self: Command) => {
+      if (model === undefined) goWith('a MODEL', OF_A_MODEL, self);
       const admin = await AdminClient.of(options, terminal);
       if (model !== undefined) return listCheckpoints(admin, model, { options, terminal });
       if (options.json) {
@@ -95,6 +94,7 @@ async function listCheckpoints(
     const narrowed = filter.length > 0 || ready || after !== undefined || state !== 'live';
     return terminal.out(narrowed ? 'no such checkpoints' : 'no checkpoints yet');
   }
+  for (const name of [sort, ...metric]) if (!isKnown(name, data)) terminal.err(sayUnknown(name, data));
   const sortedBy = GREATEST_FIRST.has(sort) || SHOWN.has(sort) ? [] : [sort];
   const columns = { metrics: [...new Set([...metric, ...sortedBy])], wide };
   const { text, hidden } = tableOf(data, columns, terminal.width);
@@ -103,6 +103,15 @@ async function listCheckpoints(
   if (hasMore)
     terminal.err(`${data.length} of ${total}; the next ones: --after ${last}, or more at once: --limit ${total}`);
   if (hidden.length > 0) terminal.err(`not shown: ${hidden.join(', ').toLowerCase()} (--wide)`);
+}
+
+/** A metric that no row has is most often a slip, which sorts nothing and shows a column of dashes. */
+const isKnown = (name: string, rows: readonly Row[]): boolean =>
+  GREATEST_FIRST.has(name) || SHOWN.has(name) || rows.some(({ metrics }) => Object.hasOwn(metrics, name));
+
+function sayUnknown(name: string, rows: readonly Row[]): string {
+  const there = [...new Set(rows.flatMap(({ metrics }) => Object.keys(metrics)))];
+  return `none of these has a metric "${name}"${there.length > 0 ? `; there are ${there.join(', ')}` : ''}`;
 }
 
 function printModels(rows: z.output<typeof models>['data'], terminal: Terminal): void {

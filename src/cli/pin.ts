@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
-import { Failure, type Terminal, table } from './terminal.ts';
+import { goWith } from './arguments.ts';
+import { type Terminal, table, wrong } from './terminal.ts';
 import { readTime, sayUntil } from './times.ts';
 
 const pin = z.object({
@@ -42,6 +43,7 @@ export function pinCommand(terminal: Terminal): Command {
     )
     .action(async (steps: string | undefined, options: PinOptions, self: Command) => {
       if (steps !== undefined && options.remove !== undefined) self.error('error: STEPS, or --remove, not both');
+      if (steps === undefined) goWith('STEPS', ['for', 'owner'], self);
       const admin = await AdminClient.of(options, terminal);
       const say = (answer: unknown, text: () => string) =>
         terminal.out(options.json ? JSON.stringify(answer, null, 2) : text());
@@ -79,5 +81,5 @@ function readSteps(text: string): { model: string; steps: number[] } | { model: 
   const range = /^([0-9]+)\.\.([0-9]+)$/.exec(which);
   if (range) return { model, from: Number(range[1]), to: Number(range[2]) };
   if (/^[0-9]+(,[0-9]+)*$/.test(which)) return { model, steps: which.split(',').map(Number) };
-  throw new Failure(`"${text}" names no steps: write my-model@5, my-model@5..40 or my-model@5,10,20`);
+  throw wrong(`"${text}" names no steps: write my-model@5, my-model@5..40 or my-model@5,10,20`);
 }

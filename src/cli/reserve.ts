@@ -1,9 +1,11 @@
 // `stepgate reserve [CHECKPOINT]`: keep slots of the engines for a checkpoint, a model, its newest steps or a class. Thin over the admin API.
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { z } from 'zod';
+import { CLASSES } from '../domain.ts';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
-import { Failure, type Terminal, table } from './terminal.ts';
+import { whole } from './arguments.ts';
+import { type Terminal, table } from './terminal.ts';
 import { readTime, sayUntil } from './times.ts';
 
 const reservation = z.object({
@@ -23,7 +25,7 @@ interface ReserveOptions extends AdminOptions {
   readonly model?: string;
   readonly latest?: string;
   readonly class?: string;
-  readonly slots?: string;
+  readonly slots?: number;
   readonly for?: string;
   readonly owner?: string;
   readonly remove?: string;
@@ -39,8 +41,8 @@ export function reserveCommand(terminal: Terminal): Command {
     .argument('[checkpoint]', 'such as my-model@5, or my-model@champion, which follows the name')
     .option('--model <name>', "keep slots for this model's checkpoints")
     .option('--latest <name>', "keep a slot for this model's newest step, and one for the next to load beside it")
-    .option('--class <class>', 'keep slots for the requests of a class: interactive, rollout or eval')
-    .option('--slots <count>', 'how many, over all engines (default: 1; with --latest 2)')
+    .addOption(new Option('--class <class>', 'keep slots for the requests of a class').choices(CLASSES))
+    .option('--slots <count>', 'how many, over all engines (default: 1; with --latest 2)', whole(1, 99_999))
     .option('--for <time>', 'how long, such as 90s, 30m, 2h or 7d (default: until it is removed)')
     .option('--owner <name>', 'who needs them (default: your login name)')
     .option('--remove <id>', 'remove a reservation')
@@ -74,7 +76,7 @@ export function reserveCommand(terminal: Terminal): Command {
       const answer = await admin.ask('POST', '/reservations', {
         for: Object.fromEntries(things),
         owner: options.owner ?? loginName(),
-        ...(options.slots !== undefined && { slots: readCount(options.slots) }),
+        ...(options.slots !== undefined && { slots: options.slots }),
         ...(options.for !== undefined && { ttlMs: readTime(options.for) }),
       });
       say(answer, () => {
@@ -100,8 +102,3 @@ const sayFor = ({ for: what }: Reservation): string =>
   Object.entries(what)
     .map(([kind, name]) => (kind === 'checkpoint' ? name : `${kind} ${name}`))
     .join(' ');
-
-function readCount(text: string): number {
-  if (/^[1-9][0-9]{0,4}$/.test(text)) return Number(text);
-  throw new Failure(`"${text}" is no number of slots: write for example --slots 2`);
-}

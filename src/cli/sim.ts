@@ -45,9 +45,7 @@ export function simCommand(terminal: Terminal): Command {
     )
     .option('--port <port>', 'port to listen on; 0 takes a free one', port, 8100)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
-    .addOption(
-      new Option('--base <name...>', 'served name of the base; several are aliases').default(['base'], 'base'),
-    )
+    .addOption(new Option('--base <name...>', 'served name of the base; several are aliases').default(['base'], 'base'))
     .option('--max-loras <n>', 'adapters that can run at once (slots)', count, 2)
     .option(
       '--max-cpu-loras <n>',

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, checkpoint, models, publicUrl, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
+import { whole } from './arguments.ts';
 import type { Work } from './sweep/agenda.ts';
 import { Announcement } from './sweep/announcement.ts';
 import { lock } from './sweep/lock.ts';
@@ -12,15 +13,15 @@ import { type RequestsFile, readRequests } from './sweep/requests.ts';
 import { fileName, Results, type StepSum, type Summary } from './sweep/results.ts';
 import { Run } from './sweep/run.ts';
 import { Sender } from './sweep/send.ts';
-import { chooseSteps, parseSteps, sayNumbers, type Wanted, wrong } from './sweep/steps.ts';
-import { Failure, type Terminal } from './terminal.ts';
+import { chooseSteps, parseSteps, sayNumbers, type Wanted } from './sweep/steps.ts';
+import { Failure, type Terminal, wrong } from './terminal.ts';
 
 interface SweepOptions extends AdminOptions {
   readonly requests: string;
   readonly out?: string;
   readonly url?: string;
-  readonly concurrency: string;
-  readonly patience: string;
+  readonly concurrency: number;
+  readonly patience: number;
   readonly again?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
@@ -39,8 +40,8 @@ export function sweepCommand(terminal: Terminal): Command {
     )
     .option('--out <dir>', 'where the answers go (default: sweep-MODEL)')
     .option('--url <url>', 'where the gateway serves (default: http://127.0.0.1:8080)')
-    .option('--concurrency <n>', 'requests at once, over all steps', '64')
-    .option('--patience <seconds>', 'give up when the gateway has answered nothing for so long', '600')
+    .option('--concurrency <n>', 'requests at once, over all steps', whole(1, 100_000), 64)
+    .option('--patience <seconds>', 'give up when the gateway has answered nothing for so long', whole(1, 999_999), 600)
     .option('--again', 'forget the answers that are there, and start over')
     .option('--dry-run', 'show what would run')
     .option('--json', 'print the summary as JSON')
@@ -74,8 +75,8 @@ interface Plan {
 }
 
 async function sweep(wanted: Wanted, options: SweepOptions, terminal: Terminal): Promise<void> {
-  const concurrency = wholeNumber('--concurrency', options.concurrency);
-  const patienceMs = wholeNumber('--patience', options.patience) * 1000;
+  const { concurrency } = options;
+  const patienceMs = options.patience * 1000;
   const requests = await readRequests(options.requests);
   const url = await publicUrl(options);
   const admin = await AdminClient.of(options, terminal);
@@ -223,10 +224,4 @@ function conclude({ work, sums, requests }: Plan, stopped: string | undefined): 
   throw new Failure(
     `${failed} of ${all} failed; the files say why ("error", or "response.status_code"). The same command asks for these again`,
   );
-}
-
-function wholeNumber(option: string, text: string): number {
-  const number = Number(text);
-  if (Number.isSafeInteger(number) && number > 0) return number;
-  throw wrong(`${option} is "${text}"; write a whole number above 0`);
 }

@@ -41,6 +41,9 @@ export class Failure extends Error {
 export const keyHeader = ({ key }: Terminal): readonly string[] =>
   key === undefined ? [] : ['-H "authorization: Bearer $STEPGATE_KEY"'];
 
+/** For what was asked wrongly, as far as a command can tell by itself. */
+export const wrong = (message: string): Failure => new Failure(message, { exitCode: 2 });
+
 /** Columns as wide as their widest cell; the last one is cut where the terminal ends. Cells are one line each. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[], width: number): string {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));

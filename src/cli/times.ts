@@ -1,5 +1,5 @@
 // How long something is to last, as people write and read it. Pure.
-import { Failure, sayAge } from './terminal.ts';
+import { sayAge, wrong } from './terminal.ts';
 
 const UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const isUnit = (text: string): text is keyof typeof UNITS_MS => text in UNITS_MS;
@@ -9,7 +9,7 @@ export function readTime(text: string): number {
   const [, number, unit = ''] = /^([0-9]+)([smhd])$/.exec(text) ?? [];
   const ms = isUnit(unit) ? Number(number) * UNITS_MS[unit] : 0;
   if (ms > 0) return ms;
-  throw new Failure(`"${text}" is no time: write for example 90s, 30m, 2h or 7d`);
+  throw wrong(`"${text}" is no time: write for example 90s, 30m, 2h or 7d`);
 }
 
 /** `until`: an ISO time, or null for ever. */

@@ -3,10 +3,11 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { z } from 'zod';
 import { AdminClient, type AdminOptions, check, engine, withAdmin } from './admin-client.ts';
-import { Failure, keyHeader, sayAge, type Terminal } from './terminal.ts';
+import { whole } from './arguments.ts';
+import { Failure, keyHeader, sayAge, type Terminal, wrong } from './terminal.ts';
 
 const LOOK_MS = 250;
 /** To a file or a pipe no more than a line in this time. */
@@ -71,9 +72,7 @@ interface Asked {
 async function up({ name, flags, options }: Asked, terminal: Terminal): Promise<void> {
   const [first] = flags;
   if (first !== undefined && !first.startsWith('-'))
-    throw new Failure(`"${first}": one engine has one name; flags for the engine go after "--" and begin with "-"`, {
-      exitCode: 2,
-    });
+    throw wrong(`"${first}": one engine has one name; flags for the engine go after "--" and begin with "-"`);
   const admin = await AdminClient.of(options, terminal);
   const { own = false, wait, port, root, engineCommand: command, json = false } = options;
   const answer = await admin.ask('POST', '/engines', {
@@ -146,9 +145,3 @@ function wholePath(checkpoint: string): string {
   if (/^\.{0,2}\//.test(checkpoint) || checkpoint === '.') return resolve(checkpoint);
   return statSync(checkpoint, { throwIfNoEntry: false })?.isDirectory() ? resolve(checkpoint) : checkpoint;
 }
-
-const whole = (min: number, max: number) => (text: string) => {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-  throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
-};

@@ -106,7 +106,7 @@ test('make, change, show, roll back and remove, in 80 columns; the example that 
 test.each<[string[], number, string]>([
   [['nothing'], 1, 'There is no deployment "nothing"'],
   [['x', '--target', 'my-model@7'], 1, 'nearest: my-model@5, my-model@10'],
-  [['x', '--target', 'my-model@5', '--generation', '{max'], 1, '--generation is no JSON'],
+  [['x', '--target', 'my-model@5', '--generation', '{max'], 2, '--generation is no JSON'],
   [['x', '--target', 'my-model@5', '--generation', '@/nowhere'], 1, 'no such file'],
   [['x', '--target', 'my-model@5', '--generation', '{"max_tokens": 3}'], 1, 'Nearest: max_new_tokens'],
   [['x', '--target', 'my-model@5', '--template', 'none'], 1, 'put {prompt} into it'],

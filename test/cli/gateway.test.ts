@@ -105,6 +105,10 @@ test('ls pages, newest first, and says how to go on', async () => {
   expect((await at('ls', 'paged', '--limit', '2', '--after', 'paged@12')).out.match(/paged@\d+/g)).toEqual([
     'paged@11',
   ]);
+  expect((await at('ls', 'paged', '--sort', 'eval_los')).err).toMatch(
+    /^none of these has a metric "eval_los"; there are .*eval_loss/,
+  );
+  expect((await at('ls', 'paged', '--sort', 'eval_loss', '--metric', 'loss')).err).toBe('');
   const json = JSON.parse((await at('ls', 'paged', '--json', '--sort', 'eval_loss')).out);
   expect(json).toMatchObject({ total: 3, hasMore: false, data: [{ step: 13 }, { step: 12 }, { step: 11 }] });
   expect(await at('ls', 'paged', '--filter', 'eval_loss')).toMatchObject({

@@ -11,14 +11,15 @@ test('keys are made, listed, rotated and revoked; from the first admin key on it
   const asks = async (key: string) =>
     (await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).status;
 
-  expect((await call(['keys'])).out).toContain('no keys: everybody on this machine');
+  expect((await call(['keys'])).out).toContain('no keys: "stepgate keys NAME --scope admin" makes the first');
   const root = await call(['keys', 'root', '--scope', 'admin']);
   expect(root.out).toMatch(/^sg_[0-9a-f]{12}\.[\w-]{43}\n$/);
   expect(root.err).toContain('shown this once');
   const key = root.out.trim();
   expect(await call(['keys'])).toMatchObject({ code: 1, out: '' });
   const refused = await call(['keys', 'x']);
-  expect(refused.err).toContain('needs a key');
+  expect(refused.err).toContain('asks for an admin key, and STEPGATE_KEY is not set: export STEPGATE_KEY=');
+  expect((await call(['ps'], 'sg_0')).err).toContain('the one in STEPGATE_KEY does not count');
   const evals = await call(
     ['keys', 'evals', '--models', 'team-*', '--class', 'eval', '--rate', '60', '--for', '30d'],
     key,
@@ -46,7 +47,7 @@ test('who has no admin key any more makes one in the data directory, while no ga
   const house = await setUp();
   const data = join(house.home, 'data');
   const make = () => run(['keys', 'root', '--scope', 'admin', '--data', data]);
-  expect((await make()).err).toContain('is in use');
+  expect((await make()).err).toMatch(/^\S*registry\.sqlite is in use/);
   await house.running.close();
   const { out } = await make();
   const again = await house.restart();
@@ -57,7 +58,10 @@ test('who has no admin key any more makes one in the data directory, while no ga
 test.each([
   [['keys', 'a', '--revoke', 'b'], 'one of NAME, --rotate or --revoke'],
   [['keys', 'a', '--scope', 'everything'], '"everything" is none of use, publish, admin'],
-  [['keys', 'a', '--rate', 'fast'], 'write for example --rate 60'],
+  [['keys', 'a', '--rate', 'fast'], 'Give a whole number from 1 to'],
+  [['keys', 'a', '--for', '3y'], '"3y" is no time'],
+  [['keys', '--scope', 'admin'], '--scope goes with the NAME of a new key'],
+  [['keys', 'a', '--grace', '1h'], '--grace goes with --rotate'],
 ])('%j is wrong usage', async (args, says) => {
   const { code, err } = await run([...args, '--admin', 'http://127.0.0.1:9']);
   expect(err).toContain(says);

@@ -59,11 +59,11 @@ test('remove, and what is too much', async () => {
 test.each([
   [['my-model@5', '--model', 'my-model'], 2, 'give one of'],
   [['--slots', '2'], 2, 'what the slots are for'],
-  [['--model', 'my-model', '--slots', 'two'], 1, '--slots 2'],
-  [['my-model@5', '--for', 'long'], 1, '90s'],
+  [['--model', 'my-model', '--slots', 'two'], 2, 'Give a whole number from 1 to'],
+  [['my-model@5', '--for', 'long'], 2, '90s'],
   [['my-model@6'], 1, 'nearest: my-model@5'],
   [['--model', 'nothing'], 1, '(model_not_found)'],
-  [['--class', 'batch'], 1, 'interactive|rollout|eval'],
+  [['--class', 'batch'], 2, 'interactive, rollout, eval'],
   [['--remove', 'nothing'], 1, '"stepgate reserve" lists them'],
 ])('reserve %j ends with %i and says what to do', async (args, code, words) => {
   const ended = await at('reserve', ...args);

@@ -2,7 +2,7 @@
 // A lock whose process is gone (killed, or the machine was restarted) is taken over.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { wrong } from './steps.ts';
+import { wrong } from '../terminal.ts';
 
 /** @returns the way to let go. @throws Failure when another process that lives holds it */
 export function lock(directory: string): () => void {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { ROUTES } from '../../openai/routes.ts';
-import { wrong } from './steps.ts';
+import { wrong } from '../terminal.ts';
 
 export interface SweepRequest {
   /** The line's own, or `line-N`; unique in the file. */

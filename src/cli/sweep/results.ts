@@ -3,8 +3,8 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { wrong } from '../terminal.ts';
 import type { RequestsFile } from './requests.ts';
-import { wrong } from './steps.ts';
 
 /** A line of OpenAI's batch results. `error` for what has no answer that counts. */
 export interface ResultLine {

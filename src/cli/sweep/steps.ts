@@ -1,5 +1,5 @@
 // Which steps of a model a sweep is over: what the person wrote, and what of it the gateway has. Asks nothing itself.
-import { Failure } from '../terminal.ts';
+import { wrong } from '../terminal.ts';
 
 /** `every` counts from `from`. */
 export type Wanted = { readonly model: string } & (
@@ -61,8 +61,6 @@ export function chooseSteps<S extends ListedStep>(wanted: Wanted, listed: readon
   }
   return { steps, passedOver: inside.filter(({ state }) => state !== 'servable').map(({ name }) => name) };
 }
-
-export const wrong = (message: string): Failure => new Failure(message, { exitCode: 2 });
 
 const FEW = 6;
 
