@@ -263,7 +263,7 @@ export class Adapters {
     const known = bases.map(({ name }) => name).join(', ');
     throw new StepgateError(
       'checkpoint_not_servable',
-      `${checkpoint.name} does not say which base it is for, and the engines serve several (${known}): set models.${checkpoint.model}.base in the config`,
+      `no base is set for ${checkpoint.name}, and the engines serve several (${known}): set models.${checkpoint.model}.base in the config to the one that it was trained on, and "stepgate reload"`,
     );
   }
 }
