@@ -146,7 +146,11 @@ export class AdminClient {
   }
 
   static async of(options: AdminOptions, terminal: Terminal): Promise<AdminClient> {
-    return new AdminClient(await adminUrl(options), terminal.key);
+    const { key } = terminal;
+    // Not said by Node, which shows it whole.
+    if (key !== undefined && !/^[\x21-\x7e]+$/.test(key))
+      throw wrong('STEPGATE_KEY holds more than one word, or letters that no header can carry: sg_... alone');
+    return new AdminClient(await adminUrl(options), key);
   }
 
   /**
@@ -279,7 +283,9 @@ async function listenerUrl(
 ): Promise<string> {
   const { written, config, byDefault } = from;
   if (written !== undefined) {
-    const full = /^https?:\/\//.test(written) ? written : `http://${written}`;
+    const full = /^https?:\/\//.test(written)
+      ? written
+      : `http://${/^\d+$/.test(written) ? '127.0.0.1:' : ''}${written}`;
     if (!URL.canParse(full)) throw wrong(`${OPTION[key]} "${written}" is no URL: write for example ${byDefault}`);
     return new URL(full).href.replace(/\/+$/, '').replace(/(\/admin)?\/v1$/, '');
   }
@@ -294,6 +300,7 @@ async function listenerUrl(
 function reason(error: unknown): string {
   const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
   if (cause?.code === 'ECONNREFUSED') return 'connection refused';
+  if (cause?.code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'what listens there speaks no TLS: write http://';
   return cause?.message || (error instanceof Error ? error.message : String(error));
 }
 

@@ -127,6 +127,16 @@ describe('without a gateway', () => {
     expect(err).toContain("not as stepgate's admin listener");
   });
 
+  test('a key that no header can carry is not shown; a port alone is one of this machine', async () => {
+    const { code, err } = await run(['ps'], { STEPGATE_KEY: 'sg_0.secret\nand more' });
+    expect([code, err]).toEqual([2, expect.stringMatching(/^STEPGATE_KEY holds more than one word/)]);
+    expect(err).not.toContain('secret');
+    const { port, server } = await squat();
+    expect((await run(['ps', '--admin', `https://127.0.0.1:${port}`])).err).toContain('speaks no TLS: write http://');
+    expect((await run(['ps', '--admin', `${port}`])).err).toContain("not as stepgate's admin listener");
+    server.close();
+  });
+
   test('the admin listener is taken from a config file', async () => {
     const { port, server } = await squat();
     await new Promise((resolve) => server.close(resolve));

@@ -115,6 +115,7 @@ test('ls pages, newest first, and says how to go on', async () => {
     code: 1,
     err: expect.stringContaining('"eval_loss<0.5"'),
   });
+  expect(JSON.parse((await at('rm', 'paged@11', '--json')).out)).toMatchObject({ name: 'paged@11', state: 'deleted' });
 });
 
 test('a listing of an unknown model ends with 1', async () => {
