@@ -1,9 +1,8 @@
-// The admin API as the commands see it: where it is, how to ask, and what comes back, checked once.
+// The admin API as the commands see it: how to ask, and what comes back, checked once. Where it is, is addresses.ts'.
 // Knows no command and prints nothing; every failure is a Failure that says what to do.
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { type Config, hasTls, parseConfig } from '../config.ts';
+import { adminUrl } from './addresses.ts';
 import { Failure, type Terminal, wrong } from './terminal.ts';
 
 const list = <T extends z.ZodType>(row: T) => z.object({ data: z.array(row) });
@@ -124,16 +123,6 @@ export function withAdmin(command: Command): Command {
   return command
     .option('--admin <url>', "the gateway's admin listener (default: http://127.0.0.1:8081)")
     .option('--config <file>', 'take the admin listener from this config file');
-}
-
-const UNREADABLE: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EISDIR: 'it is a directory' };
-
-/** @throws Failure when the file cannot be read; ConfigError when it can, but not used */
-export async function readConfig(file: string): Promise<Config> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(`cannot read the config "${file}": ${UNREADABLE[error.code ?? ''] ?? error.message}`);
-  });
-  return parseConfig(text, { file });
 }
 
 export class AdminClient {
@@ -266,35 +255,6 @@ export function check<T extends z.ZodType>(value: unknown, shape: T): z.output<T
   throw new Failure(
     `the gateway's answer is not what this stepgate expects (${issue?.path.join('.')}: ${issue?.message}): use the stepgate of the gateway's version, or --json`,
   );
-}
-
-const adminUrl = ({ admin, config }: AdminOptions): Promise<string> =>
-  listenerUrl('admin', { written: admin, config, byDefault: 'http://127.0.0.1:8081' });
-
-/** Where requests for models go. @throws Failure */
-export const publicUrl = ({ url, config }: { url?: string; config?: string }): Promise<string> =>
-  listenerUrl('listen', { written: url, config, byDefault: 'http://127.0.0.1:8080' });
-
-const OPTION = { admin: '--admin', listen: '--url' } as const;
-
-async function listenerUrl(
-  key: 'admin' | 'listen',
-  from: { written: string | undefined; config: string | undefined; byDefault: string },
-): Promise<string> {
-  const { written, config, byDefault } = from;
-  if (written !== undefined) {
-    const full = /^https?:\/\//.test(written)
-      ? written
-      : `http://${/^\d+$/.test(written) ? '127.0.0.1:' : ''}${written}`;
-    if (!URL.canParse(full)) throw wrong(`${OPTION[key]} "${written}" is no URL: write for example ${byDefault}`);
-    return new URL(full).href.replace(/\/+$/, '').replace(/(\/admin)?\/v1$/, '');
-  }
-  if (config === undefined) return byDefault;
-  const read = await readConfig(config);
-  const { host, port } = read[key];
-  if (port === 0)
-    throw new Failure(`"${key}" in ${config} has port 0 (any free one): name the real one with ${OPTION[key]} URL`);
-  return `${hasTls(read, key) ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function reason(error: unknown): string {

@@ -3,7 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { z } from 'zod';
-import { AdminClient, type AdminOptions, check, publicUrl, withAdmin } from './admin-client.ts';
+import { publicUrl } from './addresses.ts';
+import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
 import { whole } from './arguments.ts';
 import { type build, builds, deployment, deployments } from './deploy/answers.ts';

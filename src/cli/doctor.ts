@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { defaultConfig } from '../config.ts';
 import { type Examination, examine, type Finding } from '../registry/doctor.ts';
-import { readConfig } from './admin-client.ts';
+import { readConfig } from './addresses.ts';
 import { Failure, sayBytes, type Terminal } from './terminal.ts';
 
 interface Options {

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { readCredentials } from '../access/credentials.ts';
 import { type Config, ConfigError, defaultConfig } from '../config.ts';
-import { readConfig } from './admin-client.ts';
+import { readConfig } from './addresses.ts';
 import { createLog, LEVELS, type LogOptions } from './log.ts';
 import { Failure, type Terminal } from './terminal.ts';
 

@@ -2,7 +2,8 @@
 // do, runs it (sweep/run.ts) and tells how it went. What is answered already is not asked again.
 import { Command } from 'commander';
 import { z } from 'zod';
-import { AdminClient, type AdminOptions, checkpoint, models, publicUrl, withAdmin } from './admin-client.ts';
+import { publicUrl } from './addresses.ts';
+import { AdminClient, type AdminOptions, checkpoint, models, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
 import { whole } from './arguments.ts';
 import type { Work } from './sweep/agenda.ts';
