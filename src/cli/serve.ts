@@ -63,6 +63,12 @@ async function serve(config: Config, options: Options, terminal: Terminal): Prom
   const { start } = await import('../serve.ts');
   const { config: file } = options;
   const reread = file === undefined ? undefined : () => readConfig(file).catch(asConfigError);
+  // From the beginning: who is asked while it starts would be ended by the signal.
+  let reload = () => {
+    isAsked = true;
+  };
+  let isAsked = false;
+  terminal.onReload?.(() => reload());
   const running = await start(config, {
     ...{ log, reread },
     variable: terminal.variable,
@@ -71,7 +77,8 @@ async function serve(config: Config, options: Options, terminal: Terminal): Prom
     throw await sayStartFailure(error, config, file);
   });
   terminal.err(banner(config, running));
-  terminal.onReload?.(() => void running.reloadBySignal('SIGHUP'));
+  reload = () => void running.reloadBySignal('SIGHUP');
+  if (isAsked) reload();
   await terminal.stopped();
   await running.close();
 }

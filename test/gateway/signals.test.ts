@@ -2,10 +2,10 @@
 // And SIGHUP. `stepgate serve` in a process of its own, in front of a simulated engine.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { Agent, get as httpGet } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { Database } from '../../src/registry/database.ts';
 import { type Sim, startSim } from '../../src/sim/sim.ts';
@@ -211,6 +211,26 @@ row(
     return 'exit code 143; both checkpoints are there';
   },
 );
+
+test('SIGHUP while it starts ends nothing: the config is read anew as soon as it runs', async () => {
+  // Who connects is never answered, so that the gateway waits for it.
+  const silent = createServer();
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as AddressInfo;
+  await write({
+    probe: { timeoutMs: 2_000 },
+    backends: [
+      { name: 'gpu-0', url: sim.url, slots: 1 },
+      { name: 'gpu-1', url: `http://127.0.0.1:${port}`, slots: 1 },
+    ],
+  });
+  gateway = begin(['serve', '--config', file()]);
+  await logged(/backend up/);
+  gateway.process.kill('SIGHUP');
+  expect(await logged(/reloaded: nothing differs/)).toMatchObject({ who: 'SIGHUP' });
+  await gateway.says(/serves at/);
+  silent.close();
+});
 
 row(
   {
