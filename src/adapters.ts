@@ -14,6 +14,7 @@ import {
   type CheckpointId,
   type CheckpointName,
   type ModelName,
+  onlyBase,
   type Weights,
   type Why,
   weightsOf,
@@ -249,7 +250,7 @@ export class Adapters {
   /** The base that a checkpoint is served on: its own, or the fleet's only one. Undefined: not known, or not yet. */
   baseOf(checkpoint: Pick<Checkpoint, 'base'>): BaseModel | undefined {
     const { bases } = this.#parts.registry.catalog;
-    if (checkpoint.base === undefined) return bases.length === 1 ? bases[0] : undefined;
+    if (checkpoint.base === undefined) return onlyBase(bases);
     return bases.find((base) => base.name === checkpoint.base) ?? { name: checkpoint.base, maxModelLen: undefined };
   }
 

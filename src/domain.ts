@@ -98,6 +98,15 @@ export interface BaseModel {
   readonly maxModelLen: number | undefined;
   /** What the engine was started with: a path or a hub's id. */
   readonly root?: string | undefined;
+  /** No engine that serves it takes adapters, as one of a full model does not. */
+  readonly isPlain?: true;
+}
+
+/** The one on which checkpoints are served that name none; undefined: there is none, or more than one. */
+export function onlyBase(bases: readonly BaseModel[]): BaseModel | undefined {
+  const others = bases.filter(({ isPlain }) => isPlain !== true);
+  const [first, second] = others.length > 0 ? others : bases;
+  return second === undefined ? first : undefined;
 }
 
 /** How `latest` moves: when a backend is warm, as soon as it is registered, or never (a bare name is an error). */

@@ -244,8 +244,12 @@ export class Fleet {
 
   #bases(): BaseModel[] {
     const bases = new Map<string, BaseModel>();
-    for (const member of this.#members.values())
-      for (const base of member.bases) if (!bases.has(base.name)) bases.set(base.name, base);
+    for (const { bases: served, made } of this.#members.values())
+      for (const base of served) {
+        const known = bases.get(base.name);
+        if (made.row.rankMax === 0) bases.set(base.name, known ?? { ...base, isPlain: true });
+        else if (known === undefined || known.isPlain) bases.set(base.name, base);
+      }
     return [...bases.values()];
   }
 

@@ -13,6 +13,7 @@ import {
   type Digest,
   type ModelName,
   NO_DETAILS,
+  onlyBase,
   weightsOf,
 } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
@@ -140,7 +141,7 @@ export class Arrivals {
   /** The base that it will be served on, where that is known yet. */
   #baseOf({ base }: Arrival): BaseModel | undefined {
     const { bases } = this.#parts.catalog;
-    if (base === undefined) return bases.length === 1 ? bases[0] : undefined;
+    if (base === undefined) return onlyBase(bases);
     return bases.find(({ name }) => name === base);
   }
 

@@ -1,5 +1,5 @@
 // Engines that the gateway starts itself, from the admin API: each is a real process behind vLLM's command line.
-import { rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { isFree, portOf } from '../../src/engines/ports.ts';
@@ -73,6 +73,20 @@ describe('up', () => {
     await up(house);
     const { status, headers } = await house.ask('my-model@1');
     expect([status, headers.get('x-stepgate-backend')]).toEqual([200, 'mine']);
+  });
+
+  test('a full model that comes up is no second base on which a checkpoint might be served', async () => {
+    const house = await houseWithStep();
+    await up(house);
+    expect(await house.ask('my-model@1')).toMatchObject({ status: 200 });
+    const dir = join(house.home, 'merged');
+    await mkdir(dir);
+    await writeFile(join(dir, 'config.json'), '{"architectures":["LlamaForCausalLM"]}');
+    await up(house, { name: 'merged', checkpoint: dir });
+    expect(await house.ask('merged')).toMatchObject({ status: 200, model: 'merged' });
+    expect(await house.ask('my-model@1')).toMatchObject({ status: 200, model: 'my-model@1' });
+    await house.write(2);
+    await until(async () => (await house.ask('my-model@2')).status === 200);
   });
 
   test('an id leads to its checkpoint', async () => {
