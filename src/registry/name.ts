@@ -106,6 +106,8 @@ function checkText(text: string): string | undefined {
   if (text.length === 0) return 'The name is empty.';
   if (text.length > CHARACTERS_MAX)
     return `The name has ${text.length} characters; at most ${CHARACTERS_MAX} are allowed.`;
+  if (text.endsWith('@'))
+    return `The name ends in "@", with no step behind it (is a variable empty?): write for example "my-model@5".`;
   if (text.includes(','))
     return 'The name holds a comma, which engines use to join names in their metrics. Leave it out.';
   if (text.trim() !== text) return 'The name begins or ends with white space. Leave it out.';

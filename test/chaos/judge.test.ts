@@ -215,6 +215,10 @@ test('a key that counts no more is refused, one that counts is not, and nobody i
   expect(complaintOf(ask(step(5)), { ...unauthorised, key: counts })).toMatch(/a key that counts was refused/);
   expect(complaintOf(ask(step(5)), { ...good, key: revoked })).toMatch(/without a key that counts/);
   expect(complaintOf(ask(step(5)), { ...good, key: undefined })).toMatch(/without a key that counts/);
+  // Seed 11021: who has no key is turned away as everybody by a gateway that stops, and by no other.
+  const stopping = { ...refusal(503, 'server_error', 'shutting_down', { retryAfter: '1' }), key: undefined };
+  expect(complaintOf(ask(step(5)), stopping, DOWN)).toBeUndefined();
+  expect(complaintOf(ask(step(5)), stopping)).toMatch(/was refused as shutting_down/);
   counts.begin(false, NOW + 5);
   expect(complaintOf(ask(step(5)), { ...unauthorised, key: counts })).toBeUndefined();
   expect(complaintOf(ask(step(5)), { ...good, key: counts })).toBeUndefined();

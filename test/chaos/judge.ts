@@ -77,6 +77,7 @@ function judgeKey(seen: Seen): Verdict | undefined {
     return counts.includes(false) ? { outcome: 'invalid_api_key' } : no('a key that counts was refused');
   }
   if (status === undefined || status === 401 || counts.includes(true)) return undefined;
+  if (errorOf(seen)?.code === 'shutting_down') return undefined; // told to anybody, before it is looked at who asks
   return no(`answered ${status} without a key that counts`);
 }
 

@@ -54,6 +54,7 @@ describe('what may be registered', () => {
     'x'.repeat(201),
     'a@b@5',
     ' @5',
+    'my-model@',
   ])('%j may not, and a sentence says why', (name) => expect(checkCheckpointName(name)).toMatch(/\.$/));
 
   test("a model's name cannot look like one of its checkpoints", () => {
