@@ -80,9 +80,25 @@ export class Backends {
     backend.limit.fix(runningMax);
     this.#state.failures.delete(name);
     this.#state.isPlanStale = true;
+    this.#state.stirred = true; // what failed there before may be tried again
     this.#parts.ejections.up(backend, areKnown && before === startedAt, now);
+    this.#welcome(backend);
     for (const adapter of adapters) this.#slots.adopt(backend, adapter, now);
     this.#slots.trim(backend, now);
+  }
+
+  /** Taken out and in again while requests run there: of the same process they count again, so that nothing is unloaded under them. */
+  #welcome(backend: BackendState): void {
+    const { name, startedAt } = backend;
+    if (startedAt === undefined) return;
+    for (const ticket of this.#state.tickets.values()) {
+      if (ticket.place.kind !== 'running') continue;
+      const { backend: former } = ticket.place;
+      if (former === backend || former.name !== name || former.startedAt !== startedAt) continue;
+      former.inFlight--;
+      backend.inFlight++;
+      ticket.place = { kind: 'running', backend, held: undefined };
+    }
   }
 
   #down({ backend: name, died }: Event<'backendDown'>, now: number): void {
@@ -103,7 +119,7 @@ export class Backends {
     for (const adapter of this.#parts.quarantines.died(backend, now)) this.#refusals.giveUpIfHopeless(adapter, now);
   }
 
-  /** What still runs there has its leases closed on a record that nobody looks at any more. */
+  /** What still runs there has its leases closed on a record that nobody looks at any more, unless the engine comes again. */
   #gone(name: BackendName, now: number): void {
     const backend = this.#state.backends.get(name);
     if (backend === undefined) return;

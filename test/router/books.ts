@@ -179,7 +179,7 @@ export class Books {
     if (known !== undefined) return known;
     const engine: EngineBook = {
       ...{ name, up: false, cordoned: false, bases: new Set<BaseName>(), slots: 0, held: new Map(), running: 0 },
-      ...{ rankMax: undefined, runningMax: undefined, crowded: false, touchedAt: 0 },
+      ...{ rankMax: undefined, runningMax: undefined, startedAt: undefined, crowded: false, touchedAt: 0 },
       ...{ standing: 'whole' as const, trial: undefined, suspects: new Set<AdapterId>() },
     };
     this.engines.set(name, engine);
@@ -187,10 +187,19 @@ export class Books {
   }
 
   /** Of one that is up: another is there in its place. */
-  #up({ backend: name, adapters, bases, slots, rankMax, runningMax }: Event<'backendUp'>, now: number): void {
+  #up(event: Event<'backendUp'>, now: number): void {
+    const { backend: name, adapters, bases, slots, rankMax, runningMax, startedAt } = event;
     const engine = this.engineOf(name);
     if (engine.up) this.#down(name, now);
-    Object.assign(engine, { up: true, bases: new Set(bases), slots, rankMax, runningMax });
+    Object.assign(engine, { up: true, bases: new Set(bases), slots, rankMax, runningMax, startedAt });
+    for (const ticket of this.tickets.values()) {
+      const former = ticket.place?.engine;
+      if (former === undefined || former === engine || former.name !== name) continue;
+      if (startedAt === undefined || former.startedAt !== startedAt) continue;
+      former.running--;
+      engine.running++;
+      ticket.place = { engine, registration: undefined };
+    }
     for (const key of [...this.failures.keys()]) if (key.startsWith(`${name} `)) this.failures.delete(key);
     for (const adapter of adapters) this.#adopt(engine, adapter, now);
   }

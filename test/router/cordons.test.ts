@@ -113,6 +113,27 @@ test('a backend that is gone is not asked again; what runs there ends, and count
     >> ended 2
     << dispatch 3 gpu-0 resident`));
 
+test('of a process that is taken out and in again what runs there counts: nothing is unloaded under it', () =>
+  holds(`>> up gpu-0 slots=1 startedAt=7 holds=m@5
+    >> arrived 1 m@5
+    << dispatch 1 gpu-0 resident
+    >> gone gpu-0
+    >> up gpu-0 slots=1 startedAt=7 holds=m@5
+    >> arrived 2 m@6
+    >> ended 1
+    << unload gpu-0 m@5 evict`));
+
+test('another engine in the place of one that is up is asked for what the first could not load', () =>
+  holds(`>> up gpu-1 slots=1
+    >> arrived 1 m@0
+    << load gpu-1 m@0 room
+    >> arrived 2 m@1
+    >> up gpu-0 slots=1
+    << load gpu-0 m@1 room
+    >> loadFailed gpu-0 m@1 adapter no
+    >> up gpu-0 slots=1
+    << load gpu-0 m@1 room`));
+
 test('another engine in the place of one that is up holds what it lists, and nobody who waits is refused in between', () =>
   holds(`>> up gpu-0 slots=1 holds=m@5
     >> arrived 1 m@5

@@ -25,6 +25,8 @@ export interface EngineBook {
   rankMax: number | undefined;
   /** Requests that it is to run at once; undefined: nobody said. */
   runningMax: number | undefined;
+  /** Of its process. */
+  startedAt: number | undefined;
   readonly held: Map<AdapterId, Registration>;
   running: number;
   /** As it was told: requests may be placed on all but the ejected, and on one that is on trial while none is there to try it. */
