@@ -105,7 +105,8 @@ export class Engines {
         this.#endLife(engine);
         return sim.kill();
       case 'restart':
-        this.#endLife(engine);
+        // After a crash there is none to end: it was judged then, with what it had forgotten.
+        if (this.#away.get(engine) !== 'crash') this.#endLife(engine);
         this.#away.delete(engine);
         return await sim.restart();
       case 'back':
