@@ -91,8 +91,9 @@ export class Slots {
     const why = cause === 'request' ? vacated : cause;
     const { adapter, model } = target;
     const residency = { state: 'loading', since: now, why } as const;
-    const usedFor = { model, class: kind };
-    this.#become(backend, { ...this.#unused(adapter, now), residency, usedFor }, residency, now);
+    const held: Held = { ...this.#unused(adapter, now), residency, usedFor: { model, class: kind } };
+    this.#countStrays(backend, held);
+    this.#become(backend, held, residency, now);
     this.#emit({ type: 'load', backend: backend.name, adapter, why });
   }
 
@@ -221,7 +222,7 @@ export class Slots {
     this.#state.stirred = true;
   }
 
-  /** An adapter that the engine holds though we did not ask: it serves, and requests that still run on it count as its leases. */
+  /** An adapter that the engine holds though we did not ask: it serves. */
   adopt(backend: BackendState, adapter: AdapterId, now: number): void {
     if (backend.held.has(adapter)) return;
     const held: Held = {
@@ -229,19 +230,22 @@ export class Slots {
       residency: { state: 'ready', since: now, why: 'resident' },
       usedFor: undefined,
     };
-    for (const ticket of this.#state.tickets.values()) {
-      const { place, target } = ticket;
-      if (
-        place.kind !== 'running' ||
-        place.backend !== backend ||
-        target.kind !== 'adapter' ||
-        target.adapter !== adapter
-      )
-        continue;
+    this.#countStrays(backend, held);
+    this.#become(backend, held, held.residency, now);
+  }
+
+  /**
+   * Requests that run there on the same adapter, from before it was held as this: they may have been placed when the engine had restarted and nobody knew
+   * it yet, and run on what is loaded now.
+   */
+  #countStrays(backend: BackendState, held: Held): void {
+    if (backend.inFlight === 0) return;
+    for (const { place, target } of this.#state.tickets.values()) {
+      if (place.kind !== 'running' || place.backend !== backend) continue;
+      if (target.kind !== 'adapter' || target.adapter !== held.adapter) continue;
       place.held = held;
       held.leases++;
     }
-    this.#become(backend, held, held.residency, now);
   }
 
   /** True residency. An answer to a question from before our last change says nothing about now, and is dropped. */

@@ -204,23 +204,23 @@ export class Books {
     for (const adapter of adapters) this.#adopt(engine, adapter, now);
   }
 
-  /** Held though nobody asked: whoever still runs on that name there runs on this. */
+  /** Held though nobody asked. */
   #adopt(engine: EngineBook, adapter: AdapterId, now: number): void {
     if (engine.held.has(adapter)) return;
     engine.touchedAt = now;
-    const registration = this.#register(engine, adapter, 'loaded');
+    this.#register(engine, adapter, 'loaded');
+  }
+
+  /** Whoever still runs on that name there runs on this. */
+  #register(engine: EngineBook, adapter: AdapterId, phase: Registration['phase']): void {
+    const states = { running: 0, isTried: false, forgotten: false, adopted: phase === 'loaded' };
+    const registration: Registration = { adapter, phase, ...states };
+    engine.held.set(adapter, registration);
     for (const { place, target } of this.tickets.values()) {
       if (place?.engine !== engine || target.kind === 'base' || target.adapter !== adapter) continue;
       place.registration = registration;
       registration.running++;
     }
-  }
-
-  #register(engine: EngineBook, adapter: AdapterId, phase: Registration['phase']): Registration {
-    const states = { running: 0, isTried: false, forgotten: false, adopted: phase === 'loaded' };
-    const registration: Registration = { adapter, phase, ...states };
-    engine.held.set(adapter, registration);
-    return registration;
   }
 
   #down(name: BackendName, now: number): void {

@@ -123,6 +123,20 @@ test('of a process that is taken out and in again what runs there counts: nothin
     >> ended 1
     << unload gpu-0 m@5 evict`));
 
+test('what is loaded again where requests on it were placed before the restart was known is not unloaded under them', () =>
+  holds(`>> up gpu-0 slots=1 startedAt=1 holds=m@5
+    >> arrived 1 m@5
+    << dispatch 1 gpu-0 resident
+    >> up gpu-0 slots=1 startedAt=2
+    >> arrived 2 m@5
+    << load gpu-0 m@5 room
+    >> loaded gpu-0 m@5
+    << dispatch 2 gpu-0 room
+    >> arrived 3 m@6
+    >> ended 2
+    >> ended 1
+    << unload gpu-0 m@5 evict`));
+
 test('another engine in the place of one that is up is asked for what the first could not load', () =>
   holds(`>> up gpu-1 slots=1
     >> arrived 1 m@0
