@@ -50,7 +50,7 @@ export function createAdmin(gateway: Gateway, { reloads, engines, publicUrl }: A
   addQuarantine(admin, gateway);
   addSweeps(admin, gateway);
   addCheckpoints(admin, gateway);
-  addDeployments(admin, gateway);
+  addDeployments(admin, gateway, publicUrl);
   addKeys(admin, gateway);
   addReload(admin, reloads);
   addAudit(admin, gateway);

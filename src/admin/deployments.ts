@@ -32,11 +32,16 @@ const Put = z.strictObject({
 });
 const Rollback = z.strictObject({ build: z.int().min(1), by: By });
 
-export function addDeployments(admin: Hono<Env>, { deployments, registry: { catalog } }: Gateway): void {
+export function addDeployments(
+  admin: Hono<Env>,
+  { deployments, registry: { catalog } }: Gateway,
+  publicUrl: () => string,
+): void {
   const one = '/admin/v1/deployments/:name';
   const view = (build: Build) => {
     const answer = deployments.resolve(build);
-    const more = { inputs: inputsOf(build), ...viewBuild(build) };
+    const endpoint = `${publicUrl()}/v1/deployments/${build.deployment}/predict`;
+    const more = { endpoint, inputs: inputsOf(build), ...viewBuild(build) };
     const warnings = warningsOf(build.generation);
     switch (answer.kind) {
       case 'refused':

@@ -3,7 +3,6 @@
 import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { z } from 'zod';
-import { publicUrl } from './addresses.ts';
 import { AdminClient, type AdminOptions, check, withAdmin } from './admin-client.ts';
 import { loginName } from './alias.ts';
 import { whole } from './arguments.ts';
@@ -24,7 +23,6 @@ interface DeployOptions extends AdminOptions {
   readonly base?: string;
   readonly rollback?: number;
   readonly remove?: boolean;
-  readonly url?: string;
   readonly json?: boolean;
 }
 
@@ -51,7 +49,6 @@ export function deployCommand(terminal: Terminal): Command {
     .option('--base <name>', "with --from-env: the base's name as the engines serve it (default: the environment's)")
     .option('--rollback <build>', 'a copy of this build is the next one', whole(1, 999_999_999))
     .option('--remove', 'remove the deployment and its builds')
-    .option('--url <url>', 'the gateway, for the example that is printed (default: http://127.0.0.1:8080)')
     .option('--json', "print the admin API's answer")
     .addHelpText(
       'after',
@@ -123,7 +120,7 @@ async function act(terminal: Terminal, { name, options, self }: Asked): Promise<
 
 const path = (name = ''): string => `/deployments/${encodeURIComponent(name)}`;
 
-async function tell(terminal: Terminal, answer: unknown, options: DeployOptions): Promise<void> {
+function tell(terminal: Terminal, answer: unknown, options: DeployOptions): void {
   const made = check(answer, deployment);
   for (const warning of made.warnings) terminal.err(`warning: ${warning}`);
   if (made.problem !== null) terminal.err(`warning: ${made.problem}`);
@@ -132,7 +129,7 @@ async function tell(terminal: Terminal, answer: unknown, options: DeployOptions)
   terminal.out(sayTarget(made));
   terminal.out(
     [
-      `curl ${await publicUrl(options)}/v1/deployments/${made.name}/predict \\`,
+      `curl ${made.endpoint} \\`,
       ...["-H 'content-type: application/json'", ...keyHeader(terminal)].map((header) => `  ${header} \\`),
       `  -d '${JSON.stringify(request)}'`,
     ].join('\n'),

@@ -51,7 +51,7 @@ afterAll(async () => {
 
 const at = (...args: string[]) => run([...args, '--admin', admin]);
 const fromEnv = (env: Record<string, string>, ...args: string[]) =>
-  run(['deploy', ...args, '--from-env', '--admin', admin, '--url', url], env);
+  run(['deploy', ...args, '--from-env', '--admin', admin], env);
 
 async function predict(name: string, request: Record<string, unknown> = { prompt: 'Hi' }) {
   const response = await fetch(`${url}/v1/deployments/${name}/predict`, {
@@ -66,7 +66,7 @@ test('make, change, show, roll back and remove, in 80 columns; the example that 
   expect((await at('deploy')).out).toContain('no deployments');
   const generation = join(home, 'generation.json');
   await writeFile(generation, '{"max_new_tokens": 3, "temperature": 0.2}');
-  const options = ['--generation', `@${generation}`, '--template', 'Q: {question}\nA:', '--url', url];
+  const options = ['--generation', `@${generation}`, '--template', 'Q: {question}\nA:'];
   const made = await at('deploy', 'support', '--target', 'my-model@5', ...options);
   expect(made.out).toMatch(/^support is my-model@5 \(build 1\)\ncurl http/);
   const [, address = '', body = ''] = /curl (\S+) .+-d '(.+)'/s.exec(made.out) ?? [];
@@ -222,7 +222,7 @@ test('an adapter of the Hub is fetched, where the config allows it; else it says
 test('where a key is needed, the example that is printed has it, as up’s has', async () => {
   const house = await houseWith({ allow: [] });
   const { key } = house.running.gateway.access.keys.create({ name: 'ops', scopes: ['admin', 'use'], models: ['*'] });
-  const options = ['--target', 'base', '--admin', house.running.adminUrl, '--url', house.running.url];
+  const options = ['--target', 'base', '--admin', house.running.adminUrl];
   const { out } = await run(['deploy', 'support', ...options], { STEPGATE_KEY: key });
   expect(out).toContain('\n  -H "authorization: Bearer $STEPGATE_KEY" \\\n');
   expect(out).not.toContain(key);

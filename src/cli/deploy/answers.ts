@@ -15,6 +15,8 @@ export const build = z.object({
 });
 /** The build that counts, and where it leads now. */
 export const deployment = build.extend({
+  /** Where it is asked. */
+  endpoint: z.string(),
   inputs: z.array(z.string()),
   leadsTo: z.string().nullable(),
   problem: z.string().nullable(),
