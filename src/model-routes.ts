@@ -1,6 +1,7 @@
 // What OpenAI's SDKs read and delete: the models, and the checkpoints of a model as those of a fine-tuning job.
 // Pages by the id of the last one seen. Thin over the catalog; the shapes are in openai/cards.ts and openai/fine-tuning.ts.
 import type { Context, Hono } from 'hono';
+import { z } from 'zod';
 import type { Caller } from './access/caller.ts';
 import { checkName, isFor, resolveFor } from './access/models.ts';
 import type { BaseModel, Checkpoint } from './domain.ts';
@@ -9,7 +10,7 @@ import type { Gateway } from './gateway.ts';
 import { baseCard, checkpointCard, deploymentCard, type ModelCard } from './openai/cards.ts';
 import { jobCheckpointId, jobCheckpoints } from './openai/fine-tuning.ts';
 import type { Resolution } from './registry/resolution.ts';
-import { type Env, wrongMethod } from './web.ts';
+import { type Env, parseQuery, wholeNumber, wrongMethod } from './web.ts';
 
 /** What a card is made of. */
 type Listed = BaseModel | Checkpoint | Deployed;
@@ -23,6 +24,7 @@ interface Deployed {
 
 const JOB_PAGE_DEFAULT = 10;
 const PAGE_MAX = 100_000;
+const Page = z.object({ limit: wholeNumber(1, PAGE_MAX).optional(), after: z.string().optional() });
 
 export function addModelRoutes(app: Hono<Env>, gateway: Gateway): void {
   app.get('/v1/models', (c) => list(c, gateway));
@@ -38,7 +40,7 @@ export function addModelRoutes(app: Hono<Env>, gateway: Gateway): void {
 /** All of them, as OpenAI does, unless a page is asked for. */
 function list(c: Context<Env>, gateway: Gateway): Response {
   const { catalog } = gateway.registry;
-  const { limit, after } = readPage(c, PAGE_MAX);
+  const { limit = PAGE_MAX, after } = parseQuery(c, Page);
   const caller = c.get('caller');
   const known: readonly Listed[] = [...catalog.bases, ...catalog.servable(), ...deployed(gateway)];
   const all = caller.isLimited ? known.filter((one) => isFor(caller, one)) : known;
@@ -104,7 +106,7 @@ function listJob(c: Context<Env>, gateway: Gateway): Response {
       },
     );
   }
-  const { limit, after } = readPage(c, JOB_PAGE_DEFAULT);
+  const { limit = JOB_PAGE_DEFAULT, after } = parseQuery(c, Page);
   const steps = catalog.checkpoints(job).filter(({ step }) => step !== undefined);
   // Where `after` was deleted meanwhile, its place is still known.
   const end =
@@ -116,15 +118,6 @@ function listJob(c: Context<Env>, gateway: Gateway): Response {
     if (checkpoint?.state.kind === 'servable') page.push(checkpoint);
   }
   return c.json(jobCheckpoints(page.slice(0, limit), page.length > limit));
-}
-
-function readPage(c: Context<Env>, byDefault: number): { limit: number; after: string | undefined } {
-  const { limit = `${byDefault}`, after } = c.req.query();
-  const count = Number(limit);
-  if (/^[0-9]+$/.test(limit) && count >= 1 && count <= PAGE_MAX) return { limit: count, after };
-  throw new StepgateError('invalid_request', `\`limit\` must be a whole number from 1 to ${PAGE_MAX}`, {
-    param: 'limit',
-  });
 }
 
 const unknownAfter = (after: string) =>

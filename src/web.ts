@@ -1,11 +1,11 @@
-// What the two Hono apps and their routes share: the shape of errors, bodies that are checked, methods that do not fit. No route of its own.
+// What the two Hono apps and their routes share: the shape of errors, bodies and queries that are checked, methods that do not fit. No route of its own.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Logger } from 'pino';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Caller } from './access/caller.ts';
 import { StepgateError } from './errors.ts';
 import { asStepgateError, errorBody, errorHeaders } from './openai/error-body.ts';
@@ -52,7 +52,32 @@ export async function parseBody<T extends z.ZodType>(c: Context<Env>, schema: T,
   } catch {
     throw new StepgateError('invalid_json', 'the body is not JSON');
   }
-  const result = schema.safeParse(body);
+  return checked(body, schema);
+}
+
+/** @throws StepgateError with the first parameter at fault */
+export const parseQuery = <T extends z.ZodType>(c: Context<Env>, schema: T): z.output<T> =>
+  checked(c.req.query(), schema);
+
+/** Of a query. */
+export function wholeNumber(least: number, most: number) {
+  const message = `a whole number from ${least} to ${most}`;
+  const range = z.number().min(least, message).max(most, message);
+  return z
+    .string()
+    .regex(/^[0-9]{1,15}$/, message)
+    .transform(Number)
+    .pipe(range);
+}
+
+/** Of a query; left out: false. */
+export const truth = z
+  .enum(['true', 'false'], 'true or false')
+  .default('false')
+  .transform((word) => word === 'true');
+
+function checked<T extends z.ZodType>(given: unknown, schema: T): z.output<T> {
+  const result = schema.safeParse(given);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const param = issue?.path.join('.');

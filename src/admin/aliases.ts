@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { AdapterId } from '../domain.ts';
 import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
-import { type Env, parseBody } from '../web.ts';
+import { type Env, parseBody, parseQuery, wholeNumber } from '../web.ts';
 import { knownModel } from './models.ts';
 
 const WHO = 'admin';
@@ -18,6 +18,10 @@ const Put = z.strictObject({
   step: Step,
   expect: Step.nullable().optional(),
   by: z.string().min(1).max(BY_CHARACTERS_MAX).optional(),
+});
+const History = z.object({
+  alias: z.string().optional(),
+  limit: wholeNumber(1, HISTORY_MAX).default(HISTORY_DEFAULT),
 });
 const Retain = z.strictObject({ dryRun: z.boolean() });
 
@@ -56,8 +60,7 @@ export function addAliases(admin: Hono<Env>, gateway: Gateway): void {
 
   admin.get('/admin/v1/models/:model/history', (c) => {
     const model = knownModel(gateway, c.req.param('model'));
-    const alias = c.req.query('alias');
-    const limit = z.coerce.number().int().min(1).max(HISTORY_MAX).catch(HISTORY_DEFAULT).parse(c.req.query('limit'));
+    const { alias, limit } = parseQuery(c, History);
     const moves =
       alias === undefined
         ? registry.history(model, limit)

@@ -8,7 +8,7 @@ import type { Gateway } from '../gateway.ts';
 import { asStepgateError, errorBody } from '../openai/error-body.ts';
 import type { AuditEntry, AuditRow } from '../registry/store.ts';
 import type { Reloads } from '../reload.ts';
-import type { Env } from '../web.ts';
+import { type Env, parseQuery, wholeNumber } from '../web.ts';
 
 const ENTRIES_MAX = 20_000;
 /** Of what was before and after, each. */
@@ -16,8 +16,8 @@ const CHARACTERS_MAX = 4_000;
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 1_000;
 const Query = z.object({
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX).catch(PAGE_DEFAULT),
-  before: z.coerce.number().int().min(1).optional().catch(undefined),
+  limit: wholeNumber(1, PAGE_MAX).default(PAGE_DEFAULT),
+  before: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
 });
 
 /** For every route that is registered after it. */
@@ -76,7 +76,7 @@ function append(action: Omit<AuditEntry, 'atMs'>, { registry }: Gateway, log: Lo
 }
 
 export function addAudit(admin: Hono<Env>, { registry }: Gateway): void {
-  admin.get('/admin/v1/audit', (c) => c.json({ data: registry.others.audit(Query.parse(c.req.query())).map(view) }));
+  admin.get('/admin/v1/audit', (c) => c.json({ data: registry.others.audit(parseQuery(c, Query)).map(view) }));
 }
 
 /** What the listener itself says of the thing: by its own route, else in the list that it is in. */

@@ -9,8 +9,9 @@ import type { Gateway } from '../gateway.ts';
 import type { JoinedChange } from '../joined.ts';
 import type { Reloads } from '../reload.ts';
 import type { Health } from '../router/health.ts';
-import { type Env, parseBody } from '../web.ts';
+import { type Env, parseBody, parseQuery, truth } from '../web.ts';
 
+const Remove = z.object({ force: truth });
 const Drain = z.strictObject({ force: z.boolean().default(false) });
 
 export function addBackends(admin: Hono<Env>, gateway: Gateway, reloads: Reloads): void {
@@ -52,7 +53,7 @@ function addJoining(admin: Hono<Env>, { cordons, fleet }: Gateway, { joined, rej
     const name = cordons.find(c.req.param('name'));
     const origin = joined.originOf(name);
     if (origin !== 'api') throw new StepgateError('conflict', elsewhere(name, origin), { param: 'name' });
-    if (c.req.query('force') !== 'true') {
+    if (!parseQuery(c, Remove).force) {
       cordons.drain(name, { who: c.get('caller').who, force: true });
       await cordons.untilDrained(name);
       if (cordons.of(name) === undefined && fleet.members.has(name))

@@ -7,7 +7,7 @@ import type { Engine, EngineState } from '../engines/engine.ts';
 import type { EngineFailure, Engines } from '../engines/engines.ts';
 import { textOf } from '../engines/log-file.ts';
 import { StepgateError } from '../errors.ts';
-import { type Env, parseBody } from '../web.ts';
+import { type Env, parseBody, parseQuery, truth, wholeNumber } from '../web.ts';
 
 const LINES_DEFAULT = 100;
 const LINES_MAX = 10_000;
@@ -39,7 +39,8 @@ const Up = z.strictObject({
     .max(1_000)
     .default([]),
 });
-const Lines = z.coerce.number().int().min(0).max(LINES_MAX).catch(LINES_DEFAULT);
+const Down = z.object({ force: truth });
+const Log = z.object({ lines: wholeNumber(0, LINES_MAX).default(LINES_DEFAULT), follow: truth });
 
 export function addEngines(admin: Hono<Env>, engines: Engines, publicUrl: () => string): void {
   const one = '/admin/v1/engines/:name';
@@ -60,19 +61,19 @@ export function addEngines(admin: Hono<Env>, engines: Engines, publicUrl: () => 
   });
   admin.delete(one, async (c) => {
     const name = c.req.param('name');
-    await engines.down(name, { who: c.get('caller').who, force: c.req.query('force') === 'true' });
+    await engines.down(name, { who: c.get('caller').who, ...parseQuery(c, Down) });
     return c.json({ name, ended: true });
   });
   admin.get(`${one}/log`, async (c) => {
     const name = c.req.param('name');
     const log = (await engines.logOf(name)) ?? engines.find(name).log;
-    const lines = Lines.parse(c.req.query('lines') ?? LINES_DEFAULT);
+    const { lines, follow } = parseQuery(c, Log);
     const engine = engines.get(name);
-    if (c.req.query('follow') !== 'true' || engine === undefined) return c.text(textOf(await log.last(lines)));
+    if (!follow || engine === undefined) return c.text(textOf(await log.last(lines)));
     if (followers >= FOLLOWERS_MAX)
       throw new StepgateError('no_capacity', `${FOLLOWERS_MAX} follow logs already; close those that are not needed`);
     followers += 1;
-    return follow(c, { engine, lines, isGone: () => engines.get(name) !== engine, onEnd: () => (followers -= 1) });
+    return following(c, { engine, lines, isGone: () => engines.get(name) !== engine, onEnd: () => (followers -= 1) });
   });
 }
 
@@ -86,7 +87,7 @@ interface Following {
 const LOOK_MS = 200;
 
 /** Ends when its engine does for good. */
-function follow(c: Context, { engine: { log }, lines, isGone, onEnd }: Following): Response {
+function following(c: Context, { engine: { log }, lines, isGone, onEnd }: Following): Response {
   const over = new AbortController();
   const look = setInterval(() => isGone() && over.abort(), LOOK_MS).unref();
   c.header('content-type', 'text/plain; charset=UTF-8');

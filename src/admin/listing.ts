@@ -1,5 +1,5 @@
 // How people see checkpoints: one row for each, sorted, filtered and in pages. Reads the catalog, the config and true residency; changes nothing.
-import type { Context, Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import type { BackendConfig } from '../config.ts';
 import { type BackendName, type BaseName, type Checkpoint, type ModelName, weightsOf } from '../domain.ts';
@@ -7,7 +7,7 @@ import { StepgateError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { metricOf } from '../openai/fine-tuning.ts';
 import { servableOn } from '../registry/preflight.ts';
-import type { Env } from '../web.ts';
+import { type Env, parseQuery, wholeNumber } from '../web.ts';
 import { knownModel } from './models.ts';
 
 const PAGE_DEFAULT = 1_000;
@@ -26,12 +26,7 @@ const STATES = ['all', 'live', 'ready', 'servable', 'unservable', 'deleted'] as 
 type State = (typeof STATES)[number];
 
 const Query = z.object({
-  limit: z.coerce
-    .number(`a whole number from 1 to ${PAGE_MAX}`)
-    .int(`a whole number from 1 to ${PAGE_MAX}`)
-    .min(1, `a whole number from 1 to ${PAGE_MAX}`)
-    .max(PAGE_MAX, `a whole number from 1 to ${PAGE_MAX}`)
-    .default(PAGE_DEFAULT),
+  limit: wholeNumber(1, PAGE_MAX).default(PAGE_DEFAULT),
   after: z.string().optional(),
   order: z.enum(['asc', 'desc'], 'asc or desc').default('asc'),
   sort: z.string().min(1).default('step'),
@@ -41,7 +36,7 @@ const Query = z.object({
 export function addListing(admin: Hono<Env>, gateway: Gateway): void {
   admin.get('/admin/v1/models/:model/checkpoints', (c) => {
     const model = knownModel(gateway, c.req.param('model'));
-    const query = readQuery(c);
+    const query = parseQuery(c, Query);
     const wanted = [isIn(gateway, query.state), ...(c.req.queries('where') ?? []).map(condition)];
     const found = gateway.registry.catalog
       .checkpoints(model)
@@ -202,12 +197,4 @@ function after(rows: readonly Checkpoint[], name: string): number {
     `\`after\` is "${name}", which is not in this list (any more); begin again without it`,
     { param: 'after' },
   );
-}
-
-function readQuery(c: Context<Env>): z.output<typeof Query> {
-  const result = Query.safeParse(c.req.query());
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const param = issue?.path.join('.') ?? '';
-  throw new StepgateError('invalid_request', `\`${param}\`: ${issue?.message ?? 'invalid'}`, { param });
 }

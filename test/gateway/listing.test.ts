@@ -188,3 +188,20 @@ describe('the admin API', () => {
     await expect(list(house, query)).rejects.toThrow(words);
   });
 });
+
+test('a query that cannot be read is refused, with the parameter: it gave the default’s answer', async () => {
+  const { running } = await setUp({ engines: [] });
+  const admin = `${running.adminUrl}/admin/v1`;
+  const asked: readonly [method: string, url: string, param: string][] = [
+    ['GET', `${admin}/audit?limit=all`, 'limit'],
+    ['GET', `${admin}/audit?before=-1`, 'before'],
+    ['GET', `${admin}/models/my-model/history?limit=10001`, 'limit'],
+    ['GET', `${running.url}/v1/models?limit=1e3`, 'limit'],
+    ['DELETE', `${admin}/engines/mine?force=1`, 'force'],
+  ];
+  for (const [method, url, param] of asked) {
+    const response = await fetch(url, { method });
+    const answer = await response.json();
+    expect([url, response.status, answer]).toMatchObject([url, 400, { error: { code: 'invalid_request', param } }]);
+  }
+});
