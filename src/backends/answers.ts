@@ -12,8 +12,10 @@ export const GAVE_UP =
 
 export const isGivenUp = (chunk: Buffer): boolean => chunk.includes(GIVEN_UP);
 
-/** Only as a key: in what a model says, quotes are escaped. */
-const ERROR_KEY = Buffer.from('{"error":');
+/** Bare: in what a model says, quotes are escaped. */
+const ERROR_WORD = Buffer.from('"error"');
+/** OpenAI's and LoRAX's, which writes no space after the colon; then Anthropic's (`/v1/messages`) and that of `/v1/responses`. */
+const ERROR_EVENT = /^data: ?(\{"error":.*|\{"type": ?"error".*)$/m;
 /** Where a stream's error has no status for a code: OpenAI's type of a caller's mistake, and LoRAX's types (router/src/server.rs). */
 const STATUS_OF_TYPE = new Map([
   ['invalid_request_error', 400],
@@ -27,9 +29,8 @@ const STATUS_OF_TYPE = new Map([
  * as one too.
  */
 export function streamedError(events: Buffer | undefined): number | undefined {
-  if (events?.includes(ERROR_KEY) !== true) return undefined;
-  // LoRAX writes no space.
-  const told = /^data: ?(\{"error":.*)$/m.exec(events.toString('utf8'))?.[1];
+  if (events?.includes(ERROR_WORD) !== true) return undefined;
+  const told = ERROR_EVENT.exec(events.toString('utf8'))?.[1];
   if (told === undefined) return undefined;
   const { code, type } = engineError(told, 0);
   const status = Number(code);

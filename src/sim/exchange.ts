@@ -56,6 +56,8 @@ export interface Wire {
   /** The choice's newest token; `choice.finish` is set when it was the last. */
   token(exchange: Exchange, choice: Choice): string;
   closing(exchange: Exchange): string;
+  /** In a stream that has begun. Left out: the error, then [DONE] all the same. */
+  failing?(message: string): string;
 }
 
 export const FINGERPRINT = 'vllm-0.32.0-sim';

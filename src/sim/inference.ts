@@ -197,11 +197,10 @@ function close({ socket, wire, exchange, fault, tokens }: Writer): void {
   else send(socket, 200, wire.whole(exchange));
 }
 
-/** In a stream that has begun: an error in it, then [DONE] all the same. */
-function fail({ socket, exchange }: Writer): void {
+function fail({ socket, wire, exchange }: Writer): void {
   if (socket.writableEnded || socket.destroyed) return;
   const refusal = engineDied();
-  if (exchange.ask.stream) socket.end(frame(refusal.body()) + DONE);
+  if (exchange.ask.stream) socket.end(wire.failing?.(refusal.message) ?? frame(refusal.body()) + DONE);
   else send(socket, refusal.status, refusal.body());
 }
 

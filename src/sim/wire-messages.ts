@@ -57,6 +57,7 @@ export const messages: Wire = {
       event('content_block_stop', { index: 0 }) + event('message_delta', { delta, usage }) + event('message_stop', {})
     );
   },
+  failing: (message) => event('error', { error: { type: 'internal_error', message } }),
 };
 
 /** Also what `/v1/messages/count_tokens` counts. */

@@ -137,6 +137,8 @@ describe('an engine that fails in the middle of a stream', () => {
 
   // Each event is a chunk of its own. LoRAX writes no space after "data:", and no [DONE]; a caller's own mistake comes in a stream too.
   const lorax = (kind: string) => `data:{"error":"Request failed","error_type":"${kind}"}\n\n`;
+  const anthropic = (type: string) =>
+    `event: error\ndata: {"type":"error","error":{"type":"${type}","message":"no"}}\n\n`;
   const [vllm, sglang] = ['{"error":{"message":"dead","code":500}}', '{"error": {"message": "too long", "code": 400}}'];
   test.each([
     ['vLLM', [`data: ${vllm}\n\n`, 'data: [DONE]\n\n'], 500],
@@ -144,6 +146,9 @@ describe('an engine that fails in the middle of a stream', () => {
     ['SGLang', [`data: ${sglang}\n\n`, 'data: [DONE]\n\n'], 400],
     ['OpenAI', ['data: {"error": {"message": "sorry", "type": "server_error", "code": null}}\n\n'], 500],
     ['OpenAI, of its caller', ['data: {"error":{"message":"no","type":"invalid_request_error","code":null}}\n\n'], 400],
+    ['Anthropic', [anthropic('internal_error')], 500],
+    ['Anthropic, of its caller', [anthropic('invalid_request_error')], 400],
+    ['responses', ['event: error\ndata: {"type": "error", "code": "server_error", "message": "sorry"}\n\n'], 500],
     ['LoRAX', [lorax('generation')], 424],
     ['LoRAX, of its caller', [lorax('validation')], 422],
     ['LoRAX, of itself', [lorax('incomplete_generation')], 500],
@@ -156,7 +161,9 @@ describe('an engine that fails in the middle of a stream', () => {
 
   test('what a model says is no error of the engine’s', async () => {
     const words = JSON.stringify({
-      choices: [{ text: 'data: {"error":"no"}', delta: { content: '\n\ndata: {"error":1}' } }],
+      choices: [
+        { text: 'data: {"error":"no"}', delta: { content: '\n\ndata: {"error":1}\n\ndata: {"type":"error"}' } },
+      ],
     });
     const port = await rawEngine((socket) =>
       socket.write(`${begun}${chunk(`data: ${words}\n\n`)}${chunk('data: [DONE]\n\n')}0\r\n\r\n`),

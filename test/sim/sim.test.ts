@@ -211,6 +211,15 @@ describe('faults', () => {
     await until('nothing is left in the engine', () => sim.stats().running === 0);
   });
 
+  test('in a stream of /v1/messages, an error is an event of its kind, and the last', async () => {
+    const { sim } = await start();
+    sim.fault('inference', { kind: 'error', afterTokens: 2 });
+    const body = { model: 'base', stream: true, max_tokens: 100, messages: [{ role: 'user', content: 'hi' }] };
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${sim.url}/v1/messages`, { method: 'POST', headers, body: JSON.stringify(body) });
+    expect(await response.text()).toMatch(/\nevent: error\ndata: \{"type":"error","error":\{.+\}\}\n\n$/);
+  });
+
   test('a stream that stalls stays open and silent until its caller leaves', async () => {
     const { sim, client } = await start();
     sim.fault('inference', { kind: 'stall', afterTokens: 2 });
