@@ -10,7 +10,7 @@ export const engines = section('Engines that the gateway starts itself: "stepgat
     .optional()
     .meta({
       description:
-        "Whether admins may start any, which is to run programs as the gateway's user. Left out: only while `admin` is a loopback address.",
+        "Whether admins may start any, which is to run programs as the gateway's user. Left out: only while `admin` is a loopback address. False: nor is one started again that ends.",
       examples: [false],
     }),
   command: argv

@@ -16,6 +16,7 @@ import { type EngineSpec, specOf } from './spec.ts';
 export interface EngineParts {
   readonly row: EngineRow;
   readonly log: LogFile;
+  /** For a process that is about to be started. @throws StepgateError forbidden */
   readonly env: () => NodeJS.ProcessEnv;
   readonly backoff: BackoffOptions;
   /** Between asking its processes to end and killing them. */

@@ -11,7 +11,7 @@ import { BACKOFF } from './backoff.ts';
 import { Engine } from './engine.ts';
 import { LogFile } from './log-file.ts';
 import { findPort, isFree, portOf } from './ports.ts';
-import { environmentOf, programOf } from './program.ts';
+import { checkNotDisabled, environmentOf, programOf } from './program.ts';
 import { backendOf, commandOf, portIn } from './spec.ts';
 import { servedBy, usableRoot, wantedOf } from './wanted.ts';
 
@@ -226,7 +226,10 @@ export class Engines {
       void this.#leave(engine).catch((error: unknown) => log.error({ err: error, engine: name }, 'bug'));
     const engine: Engine = new Engine({
       ...{ row, log: file, backoff: BACKOFF, termMs: TERM_MS },
-      env: () => environmentOf(this.#parts.gateway.config, this.#parts.environment),
+      env: () => {
+        checkNotDisabled(gateway.config);
+        return environmentOf(gateway.config, this.#parts.environment);
+      },
       save: (changed) => this.#rows.commit([{ kind: 'engineChanged', engine: changed }]),
       onReady: (ready) => this.#join(ready),
       onEnd: () => gateway.metrics.engineEnded(name),

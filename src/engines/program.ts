@@ -42,10 +42,16 @@ export function environmentOf(config: Config, environment: NodeJS.ProcessEnv): N
   return { ...Object.fromEntries(kept), VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' };
 }
 
-function checkEnabled({ engines, admin }: Config): void {
+/** Also asked where one that has ended is to be started again. @throws StepgateError forbidden */
+export function checkNotDisabled({ engines }: Config): void {
+  if (engines.enabled === false) throw forbidden('engines.enabled in the config says that none is started here');
+}
+
+function checkEnabled(config: Config): void {
+  const { engines, admin } = config;
   if (!isSupported())
     throw forbidden('engines of its own are started on Linux only: what it finds them again by is in /proc');
-  if (engines.enabled === false) throw forbidden('engines.enabled in the config says that none is started here');
+  checkNotDisabled(config);
   if (engines.enabled === undefined && !isLoopback(admin.host))
     throw forbidden(
       "the admin listener can be reached by others, and to start an engine is to run a program as the gateway's user: if that is meant, set engines.enabled: true",

@@ -182,6 +182,18 @@ row(
   30_000,
 );
 
+test('one that ends where the config says by now that none is started is not started again, until it says otherwise', async () => {
+  const house = await houseWithStep();
+  const { pid } = await up(house);
+  await house.reload({ engines: { enabled: false } });
+  expect(await house.ask('my-model@1')).toMatchObject({ status: 200 });
+  process.kill(pid, 'SIGKILL');
+  await until(async () => (await engineOf(house)).about?.startsWith('engines.enabled in the config') === true);
+  expect(await engineOf(house)).toMatchObject({ state: 'restarting', pid: null });
+  await house.reload({ engines: { enabled: true } });
+  await until(async () => (await engineOf(house)).state === 'up', 12_000);
+}, 30_000);
+
 describe('when the gateway ends and comes again', () => {
   row(
     {
