@@ -8,6 +8,8 @@ import type { RemoteFile } from './listing.ts';
 
 /** Somebody who comes back does so the same day. */
 export const KEPT_MS = 24 * 3_600_000;
+/** Of those that nobody fetches now: as many as are fetched at once. */
+export const KEPT_MAX = 8;
 
 /** A directory that one fetch has to itself. */
 export interface Held {
@@ -19,7 +21,7 @@ export interface Held {
 export class Staging {
   readonly #dir: string;
   readonly #nowMs: () => number;
-  /** Directory -> settled when its fetch lets go of it. */
+  /** Directory -> settled when its fetch lets go of it, or it is gone. */
   readonly #held = new Map<string, Promise<void>>();
 
   constructor(dataDir: string, nowMs: () => number) {
@@ -64,14 +66,26 @@ export class Staging {
       });
   }
 
-  /** Removes what was left behind too long ago. Never rejects. */
+  /** Removes what was left behind too long ago, and all but the last of the rest. Never rejects. */
   async sweep(): Promise<void> {
+    const left: { dir: string; atMs: number }[] = [];
     for (const entry of await readdir(this.#dir).catch(() => [])) {
       const dir = join(this.#dir, entry);
       const found = await stat(dir).catch(() => undefined);
-      if (found === undefined || this.#held.has(dir) || this.#nowMs() - found.mtimeMs <= KEPT_MS) continue;
-      await rm(dir, { recursive: true, force: true }).catch(() => {});
+      if (found !== undefined) left.push({ dir, atMs: found.mtimeMs });
     }
+    const oldest = this.#nowMs() - KEPT_MS;
+    const idle = left.filter(({ dir }) => !this.#held.has(dir)).sort((a, b) => b.atMs - a.atMs);
+    for (const [rank, { dir, atMs }] of idle.entries())
+      if ((rank >= KEPT_MAX || atMs < oldest) && !this.#held.has(dir)) await this.#remove(dir);
+  }
+
+  /** Who takes it meanwhile waits. */
+  async #remove(dir: string): Promise<void> {
+    const gone = rm(dir, { recursive: true, force: true }).catch(() => {});
+    this.#held.set(dir, gone);
+    await gone;
+    this.#held.delete(dir);
   }
 }
 

@@ -1,11 +1,11 @@
 // Promise: a fetch that breaks off is gone on with, by itself, when it is asked for again, and after a restart; and what comes of it is the
 // content that was listed, whole, or an error.
-import { utimes } from 'node:fs/promises';
+import { mkdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { Progress } from '../../src/sources/sources.ts';
-import { KEPT_MS } from '../../src/sources/staging.ts';
+import { KEPT_MAX, KEPT_MS } from '../../src/sources/staging.ts';
 import { until } from '../gateway/harness.ts';
 import { adapterFiles, houseWith, inFolder, registerFrom, stagedBytes } from './house.ts';
 import { openRoom } from './room.ts';
@@ -88,6 +88,21 @@ test('what was left behind stays for a day, and goes when the gateway starts', a
   await utimes(join(room.dataDir, 'fetched', left), old, old);
   await openRoom(sources, { dataDir: room.dataDir });
   await until(async () => (await room.staged()).length === 0);
+});
+
+test('of what was left behind, the last few stay', async () => {
+  const { sources } = await hubWithAdapter();
+  const { dataDir, staged } = await openRoom(sources);
+  const names = Array.from({ length: KEPT_MAX + 2 }, (_, at) => `left-${at}`);
+  for (const [at, name] of names.entries()) {
+    const dir = join(dataDir, 'fetched', name);
+    await mkdir(dir, { recursive: true });
+    const seconds = Date.now() / 1000 - 60 * at;
+    await utimes(dir, seconds, seconds);
+  }
+  await openRoom(sources, { dataDir });
+  await until(async () => (await staged()).length === KEPT_MAX);
+  expect((await staged()).sort()).toEqual(names.slice(0, KEPT_MAX));
 });
 
 test('a file that was written again meanwhile is never mixed with what was fetched before', async () => {
