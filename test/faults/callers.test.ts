@@ -2,7 +2,7 @@
 // leave on every route is cancel.test.ts's; who is slow to ask, slow-callers.test.ts's.
 import { expect } from 'vitest';
 import { chunk, json, SSE } from '../backends/forwarding.ts';
-import { until } from '../gateway/harness.ts';
+import { stopwatch, until } from '../gateway/harness.ts';
 import { asking, BadClient, connected } from './bad-client.ts';
 import { type Act, DONE, END, event, hang, words } from './bad-engine.ts';
 import { type Faulty, openFaulty, openWithStep, slotFree, told } from './faulty.ts';
@@ -21,10 +21,10 @@ const counted = async ({ running }: Faulty, code: string): Promise<number> =>
 /** The caller goes in this way, and within 100 ms the engine's connection is closed. */
 async function letGo(faulty: Faulty, leave: () => void): Promise<string> {
   const { closed } = faulty.engine;
-  const leftAt = performance.now();
+  const sinceLeft = stopwatch();
   leave();
   await until(() => faulty.engine.closed === closed + 1);
-  expect(performance.now() - leftAt).toBeLessThan(100);
+  expect(sinceLeft()).toBeLessThan(100);
   await until(async () => (await counted(faulty, 'client_closed')) === 1);
   expect(await faulty.running.gateway.metrics.text()).not.toMatch(/code="(backend|internal|deadline)_\w+"/);
   return `the engine’s request is closed within 100 ms, no failure is counted; ${await slotFree(faulty)}`;

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ROUTES } from '../../src/openai/routes.ts';
 import { rowsOf } from '../faults/row.ts';
 import { requestFor } from './bodies.ts';
-import { type House, setUp, until } from './harness.ts';
+import { type House, setUp, stopwatch, until } from './harness.ts';
 
 const row = rowsOf('callers');
 const WITHIN_MS = 100;
@@ -30,10 +30,10 @@ const statsOf = (house: House) => {
 /** Calls `leave` and holds the promise of this file. `label`: the route in the metrics. */
 async function expectClosed(house: House, label: string, leave: () => void): Promise<void> {
   const { left } = statsOf(house);
-  const leftAt = performance.now();
+  const sinceLeft = stopwatch();
   leave();
   await until(() => statsOf(house).left === left + 1);
-  expect(performance.now() - leftAt, label).toBeLessThan(WITHIN_MS);
+  expect(sinceLeft(), label).toBeLessThan(WITHIN_MS);
   const { gateway } = house.running;
   await until(() => gateway.inFlight === 0);
   const leases = [...gateway.router.state.backends.values()].flatMap(({ held }) => [...held.values()]);

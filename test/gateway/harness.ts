@@ -156,6 +156,20 @@ async function answerOf(response: Response): Promise<Answer> {
   };
 }
 
+/**
+ * Begins; the answer tells how many ms have passed since, as this process lived them: while the machine runs others on its core, none do. For
+ * promises about milliseconds, on machines that are busy.
+ */
+export function stopwatch(): () => number {
+  const tickMs = 5;
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, tickMs).unref();
+  return () => {
+    clearInterval(timer);
+    return ticks * tickMs;
+  };
+}
+
 /** Polls until it holds; fails with what was expected after `withinMs`. */
 export async function until(holds: () => boolean | Promise<boolean>, withinMs = 5000): Promise<void> {
   const end = performance.now() + withinMs;
