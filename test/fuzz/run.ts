@@ -17,8 +17,15 @@ const { values } = parseArgs({
     only: { type: 'string', multiple: true },
     seed: { type: 'string', default: `${Date.now() % 1_000_000_000}` },
     list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
+
+const HELP = `npm run fuzz -- [--only TARGET]... [--runs N] [--seed N] [--list]
+  --only TARGET  this one, and others that are named so (default: all)
+  --runs N       inputs for each (default: 100000)
+  --seed N       of the first batch of 10000; each further batch has the next one (default: from the clock)
+  --list         prints the targets, and what is promised of each`;
 
 /** Undefined: nothing was wrong. */
 async function asked(target: Target, scratch: string): Promise<string | undefined> {
@@ -42,6 +49,10 @@ async function asked(target: Target, scratch: string): Promise<string | undefine
   return undefined;
 }
 
+if (values.help) {
+  console.log(HELP);
+  process.exit();
+}
 const chosen = TARGETS.filter(({ name }) => values.only?.includes(name) ?? true);
 if (values.list || chosen.length === 0) {
   for (const { name, promise } of TARGETS) console.log(`${name.padEnd(10)} ${promise}`);
