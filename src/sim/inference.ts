@@ -19,6 +19,7 @@ import type { Fault } from './faults.ts';
 import { type Background, Kept } from './kept.ts';
 import type { Machine } from './machine.ts';
 import { engineDied, noSuchAnswer, nothingKept, notJson, notJsonType } from './refusals.ts';
+import { reset } from './reset.ts';
 import { known } from './wire-responses.ts';
 
 export type SimContext = Context<{ Bindings: HttpBindings; Variables: { fault: Fault | undefined } }>;
@@ -181,7 +182,7 @@ function tell(writer: Writer, choice: Choice): boolean {
   writer.tokens += 1;
   const faulty = fault && 'afterTokens' in fault && writer.tokens > fault.afterTokens ? fault.kind : undefined;
   if (faulty === 'stall') return true;
-  if (faulty === 'cut') 'socket' in socket ? socket.socket?.resetAndDestroy() : socket.destroy();
+  if (faulty === 'cut') 'socket' in socket ? reset(socket.socket) : socket.destroy();
   else if (faulty === 'end' && exchange.ask.stream) socket.end();
   else if (faulty) fail(writer);
   else if (exchange.ask.stream) {

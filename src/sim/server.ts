@@ -19,6 +19,7 @@ import {
   Refusal,
   scaleOutOff,
 } from './refusals.ts';
+import { reset } from './reset.ts';
 import { transcriptions, translations } from './wire-audio.ts';
 import { batch } from './wire-batch.ts';
 import { chat } from './wire-chat.ts';
@@ -248,7 +249,7 @@ const at =
         await gone;
         return RESPONSE_ALREADY_SENT;
       case 'reset':
-        outgoing.socket?.resetAndDestroy();
+        reset(outgoing.socket);
         return RESPONSE_ALREADY_SENT;
       case 'garbage':
         outgoing.socket?.end('this is no HTTP\r\n\r\n');
@@ -260,7 +261,7 @@ const at =
     }
     await next();
     if (fault?.kind !== 'lost') return undefined;
-    outgoing.socket?.resetAndDestroy();
+    reset(outgoing.socket);
     c.res = RESPONSE_ALREADY_SENT;
     return undefined;
   };

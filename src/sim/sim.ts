@@ -6,6 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { type Door, type Fault, Faults } from './faults.ts';
 import { Machine, type SimOptions, type SimStats } from './machine.ts';
+import { reset } from './reset.ts';
 import { createApp, type Seen, type Site } from './server.ts';
 
 export type { Door, Fault } from './faults.ts';
@@ -118,7 +119,7 @@ async function listen(handler: ReturnType<typeof getRequestListener>, host: stri
     port: (server.address() as AddressInfo).port,
     reset: () => {
       server.close();
-      for (const socket of sockets) socket.resetAndDestroy();
+      for (const socket of sockets) reset(socket);
     },
     closed,
   };

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import { reset as resetSocket } from '../../src/sim/reset.ts';
 import { chunk, json, NO_MODEL, SSE } from '../backends/forwarding.ts';
 
 export type Door = 'health' | 'version' | 'models' | 'metrics' | 'load' | 'unload' | 'inference';
@@ -56,7 +57,7 @@ export class BadEngine {
 
   /** Every connection is reset. */
   reset(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) resetSocket(socket);
   }
 
   /** New connections are refused and the others reset; `listen` brings it back. */

@@ -1,10 +1,13 @@
 // What the simulated engine promises beyond the suite that it shares with the real one: which weights answer, how it dies and comes back,
 // and the faults that tests ask of it.
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { reset } from '../../src/sim/reset.ts';
 import { type Fault, type Sim, type SimOptions, startSim } from '../../src/sim/sim.ts';
 import { writeCheckpoint } from '../../src/sim/trainer.ts';
 import { asked, EngineClient } from '../engine/client.ts';
@@ -108,6 +111,19 @@ describe('death and return', () => {
     expect((await client.cards()).map(({ id }) => id)).toEqual(['base']);
     expect(await client.metric('process_start_time_seconds')).toBeGreaterThan(startedAt);
     expect((await complete(client, 'm@1')).status).toBe(404);
+  });
+
+  test('a connection is closed also when the process dies in the tick in which it was ended', async () => {
+    const closed = Promise.withResolvers<void>();
+    const server = createServer((socket) => {
+      socket.on('close', () => closed.resolve()).end('x');
+      reset(socket);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const caller = connect((server.address() as AddressInfo).port).on('error', () => {});
+    await closed.promise; // Node left it open for ever
+    caller.destroy();
+    server.close();
   });
 
   test('one that only refused for a while has forgotten nothing', async () => {
