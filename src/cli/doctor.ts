@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { defaultConfig } from '../config.ts';
-import { type Examination, examine, type Finding } from '../registry/doctor.ts';
+import type { Examination, Finding } from '../registry/doctor.ts';
 import { readConfig } from './addresses.ts';
 import { Failure, sayBytes, type Terminal } from './terminal.ts';
 
@@ -31,6 +31,7 @@ export function doctorCommand(terminal: Terminal): Command {
     )
     .action(async (options: Options) => {
       const dir = await directory(options);
+      const { examine } = await import('../registry/doctor.ts');
       const found = await examine(dir, { repair: options.repair === true, deep: options.deep === true }).catch(
         (error: unknown) => {
           throw error instanceof Error ? new Failure(error.message) : error;

@@ -13,7 +13,6 @@ import { Progress, sumTable } from './sweep/progress.ts';
 import { type RequestsFile, readRequests } from './sweep/requests.ts';
 import { fileName, Results, type StepSum, type Summary } from './sweep/results.ts';
 import { Run } from './sweep/run.ts';
-import { Sender } from './sweep/send.ts';
 import { chooseSteps, parseSteps, sayNumbers, type Wanted } from './sweep/steps.ts';
 import { Failure, type Terminal, wrong } from './terminal.ts';
 
@@ -179,6 +178,8 @@ async function carryOut(plan: Plan, means: Means): Promise<string | undefined> {
     quiet: means.quiet,
     onRecovered: () => void announcement.renew(toCome()),
   });
+  // Imported only here: the other commands start sooner without undici.
+  const { Sender } = await import('./sweep/send.ts');
   const sender = new Sender({ url: means.url, key: terminal.key, connections: concurrency });
   try {
     return await new Run({
