@@ -16,6 +16,8 @@ export default defineConfig({
   test: {
     // One engine at a time: the machine has two cores.
     fileParallelism: !slow,
+    // Tests wait more than they compute: left to itself, Vitest leaves one core idle, of two.
+    maxWorkers: '100%',
     include: [...include],
     exclude: [...exclude],
     globalSetup: suite === 'harness' ? ['test/harness/setup.ts'] : [],

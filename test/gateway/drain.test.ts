@@ -34,7 +34,7 @@ async function two(tokenMs = 0.2): Promise<House> {
 describe('an engine that is drained', () => {
   test('ends what it runs, is given nothing new, and what only it held is loaded elsewhere when it is asked for', async () => {
     const house = await two(20);
-    const stream = await house.post(CHAT, said('my-model@1', { max_tokens: 50 }));
+    const stream = await house.post(CHAT, said('my-model@1', { max_tokens: 100, ignore_eos: true }));
     expect(engineOf(stream)).toBe('gpu-0');
 
     const { status, body } = await house.admin('POST', '/backends/gpu-0/drain');

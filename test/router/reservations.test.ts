@@ -387,13 +387,16 @@ class Turmoil {
 
   #feed(event: RouterEvent): void {
     const { state } = this.#router;
-    for (const effect of this.#router.step(event, this.#now)) {
+    const effects = this.#router.step(event, this.#now);
+    // Then what `latest` leads to is another one since, and so is what fills the slots that are kept for it.
+    const isMoved = effects.some(({ type }) => type === 'promote');
+    for (const effect of effects) {
       if (effect.type === 'dispatch') this.#running.push(effect.ticket);
       if (effect.type === 'unload') this.#moves.push({ ...effect, type: 'unloaded' });
       if (effect.type !== 'load') continue;
       this.#moves.push({ ...effect, type: 'loaded' });
       const backend = state.backends.get(effect.backend);
-      if (backend === undefined) continue;
+      if (backend === undefined || isMoved) continue;
       // What is on its way out counts as there: whether it might go is judged when something else comes in its place.
       const empty = unfilled(state, keptOn(state, backend).keeps, [...backend.held.values()]);
       this.#law(`${effect.adapter} leaves room on ${backend.name}`, backend.held.size + empty <= backend.slots);
