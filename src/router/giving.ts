@@ -138,13 +138,23 @@ export class Giving {
     return line.dueAt + promised * this.#state.bounds.dueAfterMs[line.class];
   }
 
-  /** One more slot for who has been due for long, when nobody due is without one. */
+  /** One more slot for who has been due for long, when nobody due is without one; and again, until each has as many as it is owed. */
   serveAgain(now: number): void {
-    if (this.#lookAt !== undefined) return;
-    for (const line of this.#order.due(now)) {
-      const promised = drainsFor(this.#state, line.adapter).size;
-      if (promised > 0 && now >= this.#drainDueAt(line, promised)) this.give(line, now);
+    for (let isMore = true; isMore && this.#lookAt === undefined; ) {
+      isMore = false;
+      for (const line of this.#order.due(now)) {
+        if (!this.isOwedMore(line, now)) continue;
+        const promised = drainsFor(this.#state, line.adapter).size;
+        this.give(line, now);
+        isMore ||= drainsFor(this.#state, line.adapter).size > promised;
+      }
     }
+  }
+
+  /** Slots are being emptied for it, and by now it is owed one more. */
+  isOwedMore(line: Line, now: number): boolean {
+    const promised = drainsFor(this.#state, line.adapter).size;
+    return promised > 0 && now >= this.#drainDueAt(line, promised);
   }
 
   /** Slots that were being emptied for this adapter and need not be any more serve again. */

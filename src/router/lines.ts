@@ -47,7 +47,7 @@ export class Lines {
     this.refusals = new Refusals({ ...parts, take, closeIfEmpty, gone: () => this.#joined - this.#state.waiting });
   }
 
-  /** Joining changes nobody else's chances: only this line is looked at. */
+  /** Joining changes nobody else's chances: only this line is looked at, unless the turn of a tenant makes it so old that it is owed a second slot. */
   join(ticket: Ticket, target: AdapterTarget, now: number): void {
     const line = this.#line(target, now);
     const isReady = holdersOf(this.#state, line.adapter).size > 0;
@@ -55,8 +55,10 @@ export class Lines {
     line.tickets.add(ticket, since);
     this.#enter();
     if (isReady) return this.flush(line.adapter, now);
+    const wasOwed = this.#giving.isOwedMore(line, now);
     this.#order.add(line);
     if (line.tickets.length === 1 || now >= line.dueAt) this.#giving.give(line, now);
+    if (!wasOwed && this.#giving.isOwedMore(line, now)) this.#state.stirred = true;
   }
 
   /** For a request that needs a base alone, and found no room. */

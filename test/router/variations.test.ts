@@ -91,7 +91,8 @@ describe.each(POLICIES)('with the $name policy, the same is asked for', ({ make 
   test.each(seeds(2))('after others were there and have gone (seed %i)', (seed) => same(seed, { prelude: haunt }));
 
   // 4007: an alarm that rang a rounding too early (14297 + 160.70174 less 14297 is less than 160.70174) was lost, and a drain came with the next.
-  test.each([...seeds(2), 4007])('when a tick comes too early (seed %i)', (seed) => {
+  // 313696537: a new line was so old by its tenant's turn that it was owed a second slot at once, and got it with whatever came next.
+  test.each([...seeds(2), 4007, 313_696_537])('when a tick comes too early (seed %i)', (seed) => {
     let isEarly = false;
     const after = (run: Run) => {
       if (isEarly || run.wakeAt <= run.now) return;
