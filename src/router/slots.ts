@@ -236,10 +236,12 @@ export class Slots {
 
   /**
    * Requests that run there on the same adapter, from before it was held as this: they may have been placed when the engine had restarted and nobody knew
-   * it yet, and run on what is loaded now.
+   * it yet, and run on what is loaded now. All requests are walked only where some run there that no slot counts: strays, or those for a base.
    */
   #countStrays(backend: BackendState, held: Held): void {
-    if (backend.inFlight === 0) return;
+    let counted = 0;
+    for (const { leases } of backend.held.values()) counted += leases;
+    if (counted === backend.inFlight) return;
     for (const { place, target } of this.#state.tickets.values()) {
       if (place.kind !== 'running' || place.backend !== backend) continue;
       if (target.kind !== 'adapter' || target.adapter !== held.adapter) continue;

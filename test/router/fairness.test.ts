@@ -57,6 +57,30 @@ describe('no adapter starves', () => {
   );
 
   promise(
+    'who is so old by the turn of its tenant that two slots are owed to it has both drained as it comes',
+    `>> up gpu-0 slots=4 holds=m@1,m@2,m@3,m@4
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> arrived 2 m@2
+     << dispatch 2 gpu-0 resident
+     >> arrived 3 m@3
+     << dispatch 3 gpu-0 resident
+     >> arrived 4 m@4
+     << dispatch 4 gpu-0 resident
+     >> arrived 5 m@5 tenant=a
+     @ 2000
+     >> arrived 6 m@6 tenant=b
+     >> ended 3
+     << unload gpu-0 m@3 drain
+     >> ended 4
+     << unload gpu-0 m@4 drain
+     >> ended 1
+     << unload gpu-0 m@1 drain
+     >> ended 2
+     << unload gpu-0 m@2 drain`,
+  );
+
+  promise(
     'lines are served in the order in which they formed',
     `>> up gpu-0 slots=1 holds=m@1
      >> arrived 1 m@1
