@@ -75,6 +75,7 @@ export class Router {
     if (quarantine.size > 0) this.#quarantines.pass(now);
     this.#apply(event, now);
     this.#settle(now);
+    this.#slots.forgetRetired();
     if (this.state.waiting > 0 || this.state.lines.size > 0) this.#wake(this.#deadlineAfter(event, now), now);
     if (this.state.publications.size > 0) this.#wake(this.#publications.nextDeadline(), now);
     if (this.state.reservations.size > 0 && this.state.failures.size > 0) this.#wake(this.#keeper.retryAt(now), now);

@@ -13,6 +13,8 @@ import { isIdle, isLost, isReady, isUnloading } from './state.ts';
 export class Slots {
   readonly #state: RouterState;
   readonly #emit: (effect: Effect) => void;
+  /** In this step. */
+  readonly #leftRetired = new Set<AdapterId>();
 
   constructor(state: RouterState, emit: (effect: Effect) => void) {
     this.#state = state;
@@ -178,13 +180,7 @@ export class Slots {
     const held = backend?.held.get(adapter);
     if (backend === undefined || held === undefined) return;
     this.#become(backend, held, undefined, now);
-    if (
-      this.#state.retired.has(adapter) &&
-      !this.#state.lines.has(adapter) &&
-      ![...this.#state.backends.values()].some((other) => other.held.has(adapter))
-    ) {
-      this.#state.retired.delete(adapter);
-    }
+    if (this.#state.retired.has(adapter)) this.#leftRetired.add(adapter);
   }
 
   /** Unloads a retired adapter wherever nobody runs on it or waits for it. */
@@ -194,6 +190,19 @@ export class Slots {
       const held = backend.held.get(adapter);
       if (isReady(held) && held.leases === 0) this.drain(backend, held, { why: 'retired', heir: undefined, now });
     }
+  }
+
+  /**
+   * Retired adapters that have left their last slot, and that nobody waits for. At the end of a step: within it, who was sent back by the engine that
+   * held it last does not wait yet.
+   */
+  forgetRetired(): void {
+    if (this.#leftRetired.size === 0) return;
+    for (const adapter of this.#leftRetired) {
+      const isHeld = [...this.#state.backends.values()].some(({ held }) => held.has(adapter));
+      if (!isHeld && !this.#state.lines.has(adapter)) this.#state.retired.delete(adapter);
+    }
+    this.#leftRetired.clear();
   }
 
   /** It holds nothing any more. Its requests end one by one, as their connections break. */

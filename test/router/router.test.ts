@@ -328,4 +328,22 @@ describe('the newest checkpoint', () => {
      >> ended 1
      << unload gpu-0 m@1 retired`,
   );
+
+  promise(
+    'that is deleted while its last request is sent back leaves the next engine too',
+    `>> up gpu-0 slots=1 holds=m@1
+     >> up gpu-1 slots=1
+     >> arrived 1 m@1
+     << dispatch 1 gpu-0 resident
+     >> observed gpu-0 askedAt=1 slots=1
+     << load gpu-0 m@1 reload
+     >> retired m@1
+     >> loadFailed gpu-0 m@1 adapter no
+     >> ended 1 busy
+     << load gpu-1 m@1 room
+     >> loaded gpu-1 m@1
+     << dispatch 1 gpu-1 room
+     >> ended 1 done
+     << unload gpu-1 m@1 retired`,
+  );
 });
